@@ -1,0 +1,11 @@
+"""The language of CI: what a build, a plan, an assignment and a log are. No I/O, no async bodies.
+
+build       states, outcomes, and what is known of a build, its jobs and steps
+workflow    the workflow file, decoded with positions
+plan        what a workflow asks to be run: jobs and steps
+trigger     an event, and whether a workflow wants it
+assignment  a job offered to runners, and what a runner reports back
+logs        batches on their way in, entries on their way out
+driver      the seam between a runner and the thing that isolates a job
+forge       the seam to a git provider
+"""

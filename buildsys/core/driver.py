@@ -1,0 +1,102 @@
+"""The seam between a runner and what isolates a job.
+
+A driver starts *one container a job* (the process driver's container is a process tree) whose first process, the
+*init*, runs the job's steps one at a time. Runner and init speak through the job's folder and nothing else, so that
+either may be killed and the other does not notice:
+
+    FOLDER/control            a FIFO; the runner writes the number of the step to run, and a newline
+    FOLDER/steps/N/run        the step's program: an executable `sh` script made by the runner
+    FOLDER/steps/N/limits     `KEY=VALUE` lines for the init: `log_blocks` (of 512 bytes) and `marker` (hexadecimal)
+    FOLDER/steps/N/started/   made by the init before it starts the step; a step that has it is not started again
+    FOLDER/steps/N/log        what the step printed, stdout and stderr merged in exact order, then the marker
+    FOLDER/steps/N/status     the exit status in decimal, put there by rename once the log holds the marker
+    FOLDER/workspace          the commit, and the step's first working directory
+    FOLDER/home, FOLDER/tmp   the job's own HOME and TMPDIR
+
+A step's stdin is /dev/null, its stdout and stderr one pipe that the init drains into `log`: a step that reopens
+/dev/stdout truncates nothing. A step ends by its exit, not by EOF: when its first process has exited the init writes
+the marker behind all that was printed before, then the status; children left behind may print on, behind the marker. At
+`log_blocks` the init stops writing, leaves the file `steps/N/truncated` and drains the pipe into nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Protocol
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container may use: bytes of memory, CPUs (1.5 = one and a half), processes."""
+
+    memory: int = 4 << 30
+    cpus: float = 2.0
+    pids: int = 4096
+
+
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What to start. `name` is unique to the job and stable: it is how a restarted runner finds it again.
+
+    `folder` is the job's folder on this host, made by the runner with everything in it readable and writable by any
+    user, below a folder that only the runner can enter. `lifetime` (seconds) is when the first process ends itself and
+    all that runs under it, whoever else is alive. `labels` go to the engine as they are.
+    """
+
+    name: str
+    folder: Path
+    lifetime: float
+    image: str | None = None
+    labels: dict[str, str] = {}
+    limits: Limits = Limits()
+
+
+class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine says of a container now. `reason` tells why one that is not running stopped, if known."""
+
+    id: str
+    name: str
+    running: bool
+    reason: str | None = None
+    labels: dict[str, str] = {}
+
+
+class Driver(Protocol):
+    """Starts, finds and removes containers. Raises `DriverError` and its kin, never the engine's own errors.
+
+    A driver holds no state that matters: a new one in a new process finds every container again by its name.
+    """
+
+    name: str
+
+    async def prepare(self, image: str | None, progress: Callable[[str], None]) -> None:
+        """Make the image usable here, pulling it where it is missing; `progress` gets a line now and then.
+
+        Raises `ImageUnusable` for an image that does not exist or has no `sh`.
+        """
+
+    async def start(self, spec: ContainerSpec) -> ContainerStatus:
+        """Start the container and its init. Where one of this name exists it is returned as it is: idempotent."""
+
+    def root(self, spec: ContainerSpec) -> PurePath:
+        """The path at which steps see `spec.folder`."""
+
+    async def inspect(self, name: str) -> ContainerStatus | None:
+        """The container's status now, None where there is none."""
+
+    async def terminate(self, name: str) -> None:
+        """Ask everything in the container but its init to end: SIGTERM to the whole tree, setsid children included."""
+
+    async def remove(self, spec: ContainerSpec) -> None:
+        """Kill what still runs, remove container and network, and return once all of it is proven gone.
+
+        Also makes every file in `spec.folder` removable by the runner, whichever user wrote it. Idempotent.
+        Raises `ContainerAlive` naming what would not go.
+        """
+
+    async def list(self, labels: dict[str, str]) -> list[ContainerStatus]:
+        """Every container of ours that has all these labels, stopped ones included."""
+
+    async def close(self) -> None:
+        """Let go of the engine; containers go on."""

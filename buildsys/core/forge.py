@@ -1,0 +1,44 @@
+"""The seam to a git provider: what its webhook said, checked and made ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+
+class Push(msgspec.Struct, frozen=True, kw_only=True):
+    """Commits arrived on a branch. `commit` is the branch's new head; None when the branch was deleted."""
+
+    branch: str
+    commit: str | None
+    title: str
+    repository: str
+
+
+class Ignored(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that asks for nothing, and why."""
+
+    reason: str
+
+
+Event = Push | Ignored
+
+
+class Forge(Protocol):
+    """Reads one provider's webhooks. Pure: it never calls the provider."""
+
+    name: str
+
+    def delivery_id(self, headers: Mapping[str, str]) -> str | None:
+        """The provider's id of this delivery, None where the header is missing."""
+
+    def event(self, headers: Mapping[str, str]) -> str:
+        """The provider's name of the event, such as `push`."""
+
+    def verify(self, headers: Mapping[str, str], body: bytes, secret: str) -> bool:
+        """Whether the signature over the raw body is right, compared in constant time."""
+
+    def decode(self, event: str, body: bytes) -> Event:
+        """What the delivery says. Raises `Invalid` where the body is not what the provider documents."""
