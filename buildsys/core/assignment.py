@@ -139,6 +139,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     """A runner's question for work, and its sign of life. `holding` are the assignments it knows of; `wait` seconds."""
 
     runner: str
+    name: str
     incarnation: int
     drivers: tuple[str, ...]
     labels: tuple[str, ...]

@@ -1,0 +1,61 @@
+"""Assignments and runners: who offers, who holds, who has been heard of."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from actors import Database
+from buildsys.core.assignment import Poll
+from buildsys.store.queries import QUERIES
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """An assignment that a runner holds. `cancel`: it has been asked to end it."""
+
+    id: UUID
+    build: UUID
+    job: str
+    cancel: bool = False
+
+
+class Assignments:
+    """The small table between builds and runners."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def seen(self, poll: Poll) -> bool:
+        """Note a sign of life; False where a newer incarnation of the runner has been here."""
+        row = await self._database.one(
+            QUERIES["runner_seen"],
+            id=UUID(poll.runner),
+            name=poll.name,
+            incarnation=poll.incarnation,
+            drivers=list(poll.drivers),
+            labels=list(poll.labels),
+            slots=poll.slots,
+        )
+        return row is not None
+
+    async def held(self, runner: UUID, incarnation: int) -> list[Held]:
+        """All that a runner holds; an older incarnation of it holds nothing from now on."""
+        rows = await self._database.many(QUERIES["assignment_held"], runner=runner, incarnation=incarnation)
+        return [Held(id=row["id"], build=row["build"], job=row["job"], cancel=row["cancel"]) for row in rows]
+
+    async def claim(self, poll: Poll, size: int) -> list[Held]:
+        """Give a runner the oldest offers that fit its labels, at most `size`."""
+        rows = await self._database.many(
+            QUERIES["assignment_claim"],
+            runner=UUID(poll.runner),
+            incarnation=poll.incarnation,
+            labels=list(poll.labels),
+            size=size,
+        )
+        return [Held(id=row["id"], build=row["build"], job=row["job"]) for row in rows]
+
+    async def silence(self, runners: list[UUID]) -> dict[UUID, float]:
+        """For how many seconds these runners have not been heard of."""
+        rows = await self._database.many(QUERIES["runner_silence"], ids=runners)
+        return {row["id"]: row["seconds"] for row in rows}

@@ -1,0 +1,206 @@
+"""Builds, as everyone but their own actor sees them: made once, then read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+
+from actors import Database
+from buildsys.core.build import Build, Job, Outcome, State, Step, Transition
+from buildsys.core.plan import Plan
+from buildsys.errors import Conflict, NotFound
+from buildsys.store.queries import QUERIES
+
+
+class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build is made of. `number` and `retry_of` are set for a further attempt of an earlier build."""
+
+    project: UUID
+    workflow: str
+    event: str
+    branch: str
+    commit: str
+    title: str
+    plan: Plan
+    time_limit: float
+    delivery: UUID | None = None
+    number: int | None = None
+    attempt: int = 1
+    retry_of: UUID | None = None
+    priority: int = 0
+
+
+class Builds:
+    """Makes builds (queued, in one statement) and reads them."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, new: NewBuild) -> UUID | None:
+        """Make a build and put it into the queue; None where this delivery has led to it before."""
+        row = await self._database.one(
+            QUERIES["build_insert"],
+            id=uuid4(),
+            project=new.project,
+            workflow=new.workflow,
+            event=new.event,
+            branch=new.branch,
+            commit=new.commit,
+            title=new.title,
+            plan=msgspec.to_builtins(new.plan),
+            time_limit=new.time_limit,
+            delivery=new.delivery,
+            number=new.number,
+            attempt=new.attempt,
+            retry_of=new.retry_of,
+            priority=new.priority,
+        )
+        return None if row is None else row["id"]
+
+    async def retry(self, id: UUID) -> UUID:
+        """Queue a stopped build again as its next attempt, with the plan it had. Raises `NotFound`, `Conflict`."""
+        row = await self._row(id)
+        if row["state"] != State.STOPPED:
+            raise Conflict(f"build {id} is still {row['state']}; cancel it or wait for its end")
+        attempts = await self._database.one(QUERIES["build_attempts"], project=row["project"], number=row["number"])
+        assert attempts is not None
+        retried = await self.insert(
+            NewBuild(
+                project=row["project"],
+                workflow=row["workflow"],
+                event=row["event"],
+                branch=row["branch"],
+                commit=row["commit"],
+                title=row["title"],
+                plan=msgspec.convert(row["plan"], Plan),
+                time_limit=row["time_limit"],
+                number=row["number"],
+                attempt=attempts["attempts"] + 1,
+                retry_of=id,
+            )
+        )
+        assert retried is not None
+        return retried
+
+    async def get(self, id: UUID) -> Build:
+        """A build with its state history, jobs and steps. Raises `NotFound`."""
+        row = await self._row(id)
+        jobs = await self._database.many(QUERIES["job_list"], build=id)
+        steps = await self._database.many(QUERIES["step_list"], build=id)
+        return _build(row, waiting=await self._waiting(row), jobs=_jobs(jobs, steps))
+
+    async def by_ids(self, ids: list[UUID]) -> list[Build]:
+        """Those of the builds that exist, without jobs, newest first."""
+        rows = await self._database.many(QUERIES["build_by_ids"], ids=ids)
+        return [_build(row, waiting=await self._waiting(row)) for row in rows]
+
+    async def list(
+        self,
+        *,
+        project: UUID | None = None,
+        state: State | None = None,
+        before: tuple[datetime, UUID] | None = None,
+        size: int = 50,
+    ) -> list[Build]:
+        """A page of builds, without jobs, newest first, behind the place (queued_at, id)."""
+        before_at, before_id = before or (None, None)
+        rows = await self._database.many(
+            QUERIES["build_list"], project=project, state=state, before_at=before_at, before_id=before_id, size=size
+        )
+        return [_build(row, waiting=await self._waiting(row)) for row in rows]
+
+    async def of_delivery(self, delivery: UUID) -> list[UUID]:
+        """The builds a delivery led to."""
+        return [row["id"] for row in await self._database.many(QUERIES["build_by_delivery"], delivery=delivery)]
+
+    async def _row(self, id: UUID) -> Any:
+        row = await self._database.one(QUERIES["build_get"], id=id)
+        if row is None:
+            raise NotFound(f"there is no build {id}")
+        return row
+
+    async def _waiting(self, row: Any) -> str | None:
+        """Why a queued build waits: the limit and who holds it."""
+        if row["state"] != State.QUEUED:
+            return None
+        match row["waits_for"]:
+            case None:
+                return "waits for the scheduler"
+            case "project":
+                scope, limit = {"project": row["project"], "account": None}, "the project's limit of running builds"
+            case "account":
+                scope, limit = {"project": None, "account": row["account"]}, "the account's limit of running builds"
+            case _:
+                scope, limit = {"project": None, "account": None}, "the system's limit of running builds"
+        holders = await self._database.many(QUERIES["active_holders"], **scope)
+        names = ", ".join(f"{holder['project']} #{holder['number']}" for holder in holders)
+        return f"{limit} is used up" + (f", among others by {names}" if names else "")
+
+
+def _build(row: Any, *, waiting: str | None, jobs: tuple[Job, ...] = ()) -> Build:
+    passed = (
+        (State.QUEUED, row["queued_at"]),
+        (State.STARTING, row["starting_at"]),
+        (State.RUNNING, row["running_at"]),
+        (State.STOPPED, row["stopped_at"]),
+    )
+    return Build(
+        id=row["id"],
+        project=row["project_name"],
+        number=row["number"],
+        attempt=row["attempt"],
+        retry_of=row["retry_of"],
+        workflow=row["workflow"],
+        event=row["event"],
+        branch=row["branch"],
+        commit=row["commit"],
+        title=row["title"],
+        state=State(row["state"]),
+        outcome=_outcome(row),
+        reason=row["reason"],
+        waiting=waiting,
+        cancel_requested_at=row["cancel_requested_at"],
+        queued_at=row["queued_at"],
+        started_at=row["starting_at"],
+        stopped_at=row["stopped_at"],
+        history=tuple(Transition(state=state, at=at) for state, at in passed if at is not None),
+        jobs=jobs,
+    )
+
+
+def _jobs(jobs: list[Any], steps: list[Any]) -> tuple[Job, ...]:
+    return tuple(
+        Job(
+            id=job["id"],
+            name=job["name"],
+            needs=tuple(job["needs"]),
+            state=State(job["state"]),
+            outcome=_outcome(job),
+            reason=job["reason"],
+            runner=None if job["runner"] is None else str(job["runner"]),
+            container=job["container"],
+            started_at=job["started_at"],
+            stopped_at=job["stopped_at"],
+            steps=tuple(
+                Step(
+                    number=step["number"],
+                    name=step["name"],
+                    state=State(step["state"]),
+                    outcome=_outcome(step),
+                    exit_code=step["exit_code"],
+                    started_at=step["started_at"],
+                    stopped_at=step["stopped_at"],
+                )
+                for step in steps
+                if step["job"] == job["id"]
+            ),
+        )
+        for job in jobs
+    )
+
+
+def _outcome(row: Any) -> Outcome | None:
+    return None if row["outcome"] is None else Outcome(row["outcome"])

@@ -1,0 +1,69 @@
+"""API tokens: shown once, kept as digests."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from actors import Database
+from buildsys.core.project import Identity, Token
+from buildsys.errors import NotFound
+from buildsys.store.queries import QUERIES
+
+PREFIX = "bst_"
+"""Lets secret scanners, and people, recognise a leaked token."""
+
+
+class Tokens:
+    """Tokens by digest. 256 random bits need no salt and no slow hash."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def create(self, name: str, *, role: str, expires_at: datetime | None = None) -> tuple[UUID, str]:
+        """A new token's id and the token itself, which nobody can be told again."""
+        id, token = uuid4(), new_token()
+        await self.keep(id, token, name=name, role=role, expires_at=expires_at)
+        return id, token
+
+    async def keep(self, id: UUID, token: str, *, name: str, role: str, expires_at: datetime | None = None) -> None:
+        """Make a token valid that was made elsewhere."""
+        await self._database.execute(
+            QUERIES["token_insert"], id=id, name=name, role=role, digest=_digest(token), expires_at=expires_at
+        )
+
+    async def find(self, token: str) -> Identity | None:
+        """Who a token belongs to; None where it is unknown, expired or revoked."""
+        row = await self._database.one(QUERIES["token_find"], digest=_digest(token))
+        return None if row is None else Identity(token=row["id"], name=row["name"], role=row["role"])
+
+    async def list(self) -> list[Token]:
+        """All tokens, oldest first."""
+        rows = await self._database.many(QUERIES["token_list"])
+        return [
+            Token(
+                id=row["id"],
+                name=row["name"],
+                role=row["role"],
+                created_at=row["created_at"],
+                expires_at=row["expires_at"],
+                last_used_at=row["last_used_at"],
+                revoked_at=row["revoked_at"],
+            )
+            for row in rows
+        ]
+
+    async def revoke(self, id: UUID) -> None:
+        """End a token's validity at once. Raises `NotFound`."""
+        if await self._database.one(QUERIES["token_revoke"], id=id) is None:
+            raise NotFound(f"there is no token {id}")
+
+
+def new_token() -> str:
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,30 @@
+-- name: assignment_offer :exec
+-- Offer a job to runners that have all its labels.
+INSERT INTO assignments (id, build, job, labels) VALUES (:id, :build, :job, :labels);
+
+-- name: assignment_claim :many
+-- Give a runner the oldest offers that fit it, at most `size`.
+UPDATE assignments a SET runner = :runner, incarnation = :incarnation
+FROM (
+    SELECT id FROM assignments
+    WHERE runner IS NULL AND NOT cancel AND labels <@ :labels
+    ORDER BY offered_at
+    LIMIT :size
+    FOR UPDATE SKIP LOCKED
+) offered
+WHERE a.id = offered.id
+RETURNING a.id, a.build, a.job;
+
+-- name: assignment_held :many
+-- All that a runner holds, stamped with its present incarnation so that an older life of it can do nothing more.
+UPDATE assignments SET incarnation = :incarnation
+WHERE runner = :runner AND incarnation <= :incarnation
+RETURNING id, build, job, cancel;
+
+-- name: assignment_cancel :exec
+-- Ask the runner of an assignment to end it.
+UPDATE assignments SET cancel = true WHERE id = :id;
+
+-- name: assignment_delete :exec
+-- The assignment is over; whoever still holds it learns so on its next contact.
+DELETE FROM assignments WHERE id = :id;

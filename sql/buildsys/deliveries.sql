@@ -1,0 +1,30 @@
+-- name: delivery_insert :one
+-- Keep a delivery; no row where this one has been kept before.
+INSERT INTO deliveries (id, project, forge, delivery, event, body)
+VALUES (:id, :project, :forge, :delivery, :event, :body)
+ON CONFLICT (project, forge, delivery) DO NOTHING
+RETURNING id;
+
+-- name: delivery_pending :many
+-- Deliveries still to be processed, oldest first.
+SELECT id, project, forge, delivery, event, body, attempts FROM deliveries
+WHERE outcome IS NULL
+ORDER BY received_at
+LIMIT :size;
+
+-- name: delivery_attempt :one
+-- Count an attempt at processing a delivery.
+UPDATE deliveries SET attempts = attempts + 1 WHERE id = :id AND outcome IS NULL RETURNING attempts;
+
+-- name: delivery_settle :exec
+-- Record what became of a delivery, once.
+UPDATE deliveries SET outcome = :outcome, reason = :reason WHERE id = :id AND outcome IS NULL;
+
+-- name: delivery_list :many
+-- A project's deliveries with the builds they led to, newest first.
+SELECT d.id, d.forge, d.delivery, d.event, d.received_at, d.outcome, d.reason,
+       ARRAY(SELECT b.id FROM builds b WHERE b.delivery = d.id ORDER BY b.number) AS builds
+FROM deliveries d
+WHERE d.project = :project
+ORDER BY d.received_at DESC
+LIMIT :size;

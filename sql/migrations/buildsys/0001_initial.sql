@@ -1,0 +1,172 @@
+-- Everything that buildsys itself keeps. Rows of builds, jobs, steps and log_records are updated by the build's own
+-- actor alone; everyone else inserts.
+
+CREATE TABLE accounts (
+    id          uuid PRIMARY KEY,
+    name        text NOT NULL UNIQUE,
+    max_running integer CHECK (max_running > 0),
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE projects (
+    id             uuid PRIMARY KEY,
+    account        uuid NOT NULL REFERENCES accounts,
+    name           text NOT NULL UNIQUE,
+    repository     text NOT NULL,
+    image          text,
+    build_command  text,
+    deploy_command text,
+    max_running    integer CHECK (max_running > 0),
+    webhook_secret bytea NOT NULL, -- encrypted
+    credential     bytea,          -- encrypted
+    last_number    bigint NOT NULL DEFAULT 0,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    updated_at     timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE deliveries (
+    id          uuid PRIMARY KEY,
+    project     uuid NOT NULL REFERENCES projects ON DELETE CASCADE,
+    forge       text NOT NULL,
+    delivery    text NOT NULL,
+    event       text NOT NULL,
+    body        bytea NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now(),
+    attempts    integer NOT NULL DEFAULT 0,
+    outcome     text CHECK (outcome IN ('built', 'skipped', 'failed')), -- NULL: not processed yet
+    reason      text,
+    UNIQUE (project, forge, delivery)
+);
+-- serves delivery_next: what is still to be processed, oldest first
+CREATE INDEX deliveries_pending ON deliveries (received_at) WHERE outcome IS NULL;
+
+CREATE TABLE builds (
+    id                  uuid PRIMARY KEY,
+    account             uuid NOT NULL REFERENCES accounts,
+    project             uuid NOT NULL REFERENCES projects ON DELETE CASCADE,
+    number              bigint NOT NULL,
+    attempt             integer NOT NULL DEFAULT 1,
+    retry_of            uuid REFERENCES builds ON DELETE SET NULL,
+    delivery            uuid REFERENCES deliveries ON DELETE SET NULL,
+    workflow            text NOT NULL,
+    event               text NOT NULL,
+    branch              text NOT NULL,
+    commit              text NOT NULL,
+    title               text NOT NULL,
+    plan                jsonb NOT NULL,
+    time_limit          double precision NOT NULL CHECK (time_limit > 0), -- seconds
+    state               text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'starting', 'running', 'stopped')),
+    outcome             text CHECK (outcome IN ('success', 'failed', 'canceled', 'timed_out', 'errored', 'skipped')),
+    reason              text,
+    cancel_requested_at timestamptz,
+    queued_at           timestamptz NOT NULL DEFAULT now(),
+    starting_at         timestamptz,
+    running_at          timestamptz,
+    stopped_at          timestamptz,
+    CHECK ((state = 'stopped') = (outcome IS NOT NULL)),
+    UNIQUE (project, number, attempt),
+    UNIQUE (delivery, workflow)
+);
+-- serves build_list, newest first, of one project or of all
+CREATE INDEX builds_by_project ON builds (project, queued_at DESC, id DESC);
+CREATE INDEX builds_by_time ON builds (queued_at DESC, id DESC);
+-- serves queue_claim: what counts against the limits now, never the history
+CREATE INDEX builds_active ON builds (project) INCLUDE (account) WHERE state IN ('starting', 'running');
+
+CREATE TABLE queue (
+    build      uuid PRIMARY KEY REFERENCES builds ON DELETE CASCADE,
+    account    uuid NOT NULL,
+    project    uuid NOT NULL,
+    priority   integer NOT NULL DEFAULT 0,
+    queued_at  timestamptz NOT NULL,
+    claimed_at timestamptz,
+    waits_for  text CHECK (waits_for IN ('system', 'account', 'project')) -- the limit that holds it back
+) WITH (fillfactor = 70);
+
+CREATE TABLE jobs (
+    build       uuid NOT NULL REFERENCES builds ON DELETE CASCADE,
+    id          text NOT NULL,
+    position    integer NOT NULL,
+    name        text NOT NULL,
+    needs       text[] NOT NULL,
+    state       text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'starting', 'running', 'stopped')),
+    outcome     text,
+    reason      text,
+    assignment  uuid,
+    runner      uuid,
+    incarnation bigint,
+    container   text,
+    claimed_at  timestamptz,
+    seen_at     timestamptz,
+    started_at  timestamptz,
+    stopped_at  timestamptz,
+    PRIMARY KEY (build, id)
+);
+
+CREATE TABLE steps (
+    build      uuid NOT NULL,
+    job        text NOT NULL,
+    number     integer NOT NULL,
+    name       text NOT NULL,
+    state      text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running', 'stopped')),
+    outcome    text,
+    exit_code  integer,
+    started_at timestamptz,
+    stopped_at timestamptz,
+    PRIMARY KEY (build, job, number),
+    FOREIGN KEY (build, job) REFERENCES jobs ON DELETE CASCADE
+);
+
+-- One row a batch of lines or an event. Frames are compressed already.
+CREATE TABLE log_records (
+    build       uuid NOT NULL REFERENCES builds ON DELETE CASCADE,
+    first       bigint NOT NULL,
+    last        bigint NOT NULL CHECK (last >= first),
+    kind        text NOT NULL,
+    at          timestamptz NOT NULL,
+    job         text,
+    step        integer,
+    source_from bigint,
+    source_to   bigint,
+    frame       bytea,
+    data        jsonb,
+    PRIMARY KEY (build, first)
+);
+ALTER TABLE log_records ALTER COLUMN frame SET STORAGE EXTERNAL;
+
+-- A job offered to runners; the row goes when the job stops.
+CREATE TABLE assignments (
+    id           uuid PRIMARY KEY,
+    build        uuid NOT NULL REFERENCES builds ON DELETE CASCADE,
+    job          text NOT NULL,
+    labels       text[] NOT NULL,
+    offered_at   timestamptz NOT NULL DEFAULT now(),
+    runner       uuid,
+    incarnation  bigint,
+    cancel       boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 70);
+-- serves assignment_claim
+CREATE INDEX assignments_offered ON assignments (offered_at) WHERE runner IS NULL;
+-- serves assignment_held
+CREATE INDEX assignments_by_runner ON assignments (runner) WHERE runner IS NOT NULL;
+
+CREATE TABLE runners (
+    id          uuid PRIMARY KEY,
+    name        text NOT NULL,
+    incarnation bigint NOT NULL,
+    drivers     text[] NOT NULL,
+    labels      text[] NOT NULL,
+    slots       integer NOT NULL,
+    seen_at     timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE tokens (
+    id           uuid PRIMARY KEY,
+    name         text NOT NULL,
+    role         text NOT NULL CHECK (role IN ('admin', 'runner')),
+    digest       bytea NOT NULL UNIQUE, -- sha256 of the token
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz,
+    last_used_at timestamptz,
+    revoked_at   timestamptz
+);
