@@ -118,6 +118,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The next items of a job's sequence, from one incarnation of a runner."""
 
     assignment: UUID
+    build: UUID
     runner: str
     incarnation: int
     items: tuple[Item, ...]
@@ -136,7 +137,10 @@ class ReportReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True):
-    """A runner's question for work, and its sign of life. `holding` are the assignments it knows of; `wait` seconds."""
+    """A runner's question for work, and its sign of life; answered at once when there is news, else after `wait` seconds.
+
+    `holding` are the assignments it knows of, `ending` those among them that it is bringing to their end already.
+    """
 
     runner: str
     name: str
@@ -145,6 +149,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     slots: int
     holding: tuple[UUID, ...]
+    ending: tuple[UUID, ...] = ()
     wait: float = 30.0
 
 

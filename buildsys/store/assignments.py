@@ -59,3 +59,7 @@ class Assignments:
         """For how many seconds these runners have not been heard of."""
         rows = await self._database.many(QUERIES["runner_silence"], ids=runners)
         return {row["id"]: row["seconds"] for row in rows}
+
+    async def drop(self, id: UUID) -> None:
+        """Forget an assignment that its build does not want run any more."""
+        await self._database.execute(QUERIES["assignment_delete"], id=id)

@@ -29,7 +29,7 @@ class Deliveries:
         return row is not None
 
     async def pending(self, size: int) -> list[PendingDelivery]:
-        """The oldest `size` deliveries that are still to be processed."""
+        """The `size` deliveries that have been due to be processed for longest."""
         rows = await self._database.many(QUERIES["delivery_pending"], size=size)
         return [
             PendingDelivery(
@@ -39,7 +39,10 @@ class Deliveries:
         ]
 
     async def attempt(self, id: UUID) -> int:
-        """Count an attempt at processing; the number of attempts so far, 0 where it is settled."""
+        """Count an attempt at processing, and put the next off by 2, 4, 8, … seconds.
+
+        Returns the number of attempts so far, 0 where the delivery is settled.
+        """
         row = await self._database.one(QUERIES["delivery_attempt"], id=id)
         return 0 if row is None else int(row["attempts"])
 

@@ -82,14 +82,14 @@ LIMIT 3;
 -- What the build's actor knows of it now; a stopped build never changes.
 UPDATE builds
 SET state = :state, outcome = :outcome, reason = :reason, cancel_requested_at = :cancel_requested_at,
-    starting_at = :starting_at, running_at = :running_at, stopped_at = :stopped_at
+    stopping = :stopping, starting_at = :starting_at, running_at = :running_at, stopped_at = :stopped_at
 WHERE id = :id AND state <> 'stopped';
 
 -- name: job_update :exec
 -- What the build's actor knows of a job now; a stopped job never changes.
 UPDATE jobs
 SET state = :state, outcome = :outcome, reason = :reason, assignment = :assignment, runner = :runner,
-    incarnation = :incarnation, container = :container, claimed_at = :claimed_at, seen_at = :seen_at,
+    incarnation = :incarnation, container = :container, claimed_at = :claimed_at,
     started_at = :started_at, stopped_at = :stopped_at
 WHERE build = :build AND id = :id AND state <> 'stopped';
 

@@ -6,15 +6,17 @@ ON CONFLICT (project, forge, delivery) DO NOTHING
 RETURNING id;
 
 -- name: delivery_pending :many
--- Deliveries still to be processed, oldest first.
-SELECT id, project, forge, delivery, event, body, attempts FROM deliveries
-WHERE outcome IS NULL
-ORDER BY received_at
+-- Deliveries that are due to be processed, longest due first.
+SELECT id, project, forge, event, body FROM deliveries
+WHERE outcome IS NULL AND due_at <= now()
+ORDER BY due_at
 LIMIT :size;
 
 -- name: delivery_attempt :one
--- Count an attempt at processing a delivery.
-UPDATE deliveries SET attempts = attempts + 1 WHERE id = :id AND outcome IS NULL RETURNING attempts;
+-- Count an attempt at processing a delivery, and make it due again later should this one come to nothing.
+UPDATE deliveries SET attempts = attempts + 1, due_at = now() + make_interval(secs => 2 ^ (attempts + 1))
+WHERE id = :id AND outcome IS NULL
+RETURNING attempts;
 
 -- name: delivery_settle :exec
 -- Record what became of a delivery, once.

@@ -33,12 +33,13 @@ CREATE TABLE deliveries (
     body        bytea NOT NULL,
     received_at timestamptz NOT NULL DEFAULT now(),
     attempts    integer NOT NULL DEFAULT 0,
+    due_at      timestamptz NOT NULL DEFAULT now(), -- not to be worked on before
     outcome     text CHECK (outcome IN ('built', 'skipped', 'failed')), -- NULL: not processed yet
     reason      text,
     UNIQUE (project, forge, delivery)
 );
--- serves delivery_next: what is still to be processed, oldest first
-CREATE INDEX deliveries_pending ON deliveries (received_at) WHERE outcome IS NULL;
+-- serves delivery_pending
+CREATE INDEX deliveries_pending ON deliveries (due_at) WHERE outcome IS NULL;
 
 CREATE TABLE builds (
     id                  uuid PRIMARY KEY,
@@ -59,6 +60,7 @@ CREATE TABLE builds (
     outcome             text CHECK (outcome IN ('success', 'failed', 'canceled', 'timed_out', 'errored', 'skipped')),
     reason              text,
     cancel_requested_at timestamptz,
+    stopping            text CHECK (stopping IN ('canceled', 'timed_out')), -- its jobs have been ordered to end so
     queued_at           timestamptz NOT NULL DEFAULT now(),
     starting_at         timestamptz,
     running_at          timestamptz,
@@ -97,7 +99,6 @@ CREATE TABLE jobs (
     incarnation bigint,
     container   text,
     claimed_at  timestamptz,
-    seen_at     timestamptz,
     started_at  timestamptz,
     stopped_at  timestamptz,
     PRIMARY KEY (build, id)

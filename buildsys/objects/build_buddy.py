@@ -1,0 +1,346 @@
+"""BuildBuddy: one actor a build, its only writer, from the queue to the seal.
+
+Every method is a turn: what it changes is one commit, and the reply leaves after it. What must happen by itself later
+stands in schedules, which survive any restart: there is no other recovery code.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+
+from actors import Actor, Context, scheduled
+from buildsys.core.assignment import Assignment, Position, Report, ReportReply, Source
+from buildsys.core.build import Outcome, State
+from buildsys.core.logs import END
+from buildsys.core.plan import Plan
+from buildsys.core.project import Project
+from buildsys.core.trigger import default_env
+from buildsys.objects.build_life import BuildLife, JobLife, LogChange, StepLife
+from buildsys.store.assignments import Assignments
+from buildsys.store.hints import Hints
+from buildsys.store.projects import Projects
+from buildsys.store.queries import QUERIES
+
+ESCALATION = 120.0
+"""Seconds behind the grace after which a job that was ordered to end is taken from its runner, whatever that says."""
+
+SETTLING = 5.0
+"""Seconds that a fresh activation leaves runners to report what ended in time, before it enforces an overdue limit."""
+
+
+class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds: to a container's start, of a runner's silence, between TERM and KILL; bytes that a step may print."""
+
+    startup: float = 120.0
+    silence: float = 120.0
+    grace: float = 10.0
+    log: int = 1 << 30
+
+
+class BuildBuddy(Actor):
+    """Owns one build. Decides when its jobs are offered, ended and over, and writes its log's one sequence."""
+
+    def __init__(
+        self, ctx: Context, *, projects: Projects, assignments: Assignments, hints: Hints, limits: BuildLimits
+    ) -> None:
+        super().__init__(ctx)
+        self._projects = projects
+        self._assignments = assignments
+        self._hints = hints
+        self._limits = limits
+        self._id = UUID(ctx.name)
+
+    async def on_activate(self) -> None:
+        """Read what is stored: rows and the log's tail are all there is to know."""
+        self._row = await self.ctx.database.one(QUERIES["build_get"], id=self._id)
+        self._cursor = 0
+        self._active_since = self.ctx.clock.now()
+        self._sign_of_life = dict[str, float]()
+        if self._row is None:
+            self._life = BuildLife(id=self._id, jobs={}, state=State.STOPPED)
+            return
+        self._life = await self._stored_life(self._row)
+        tail = await self.ctx.database.one(QUERIES["log_tail"], build=self._id)
+        self._cursor = tail["last"] if tail else 0
+
+    async def start_build(self) -> None:
+        """Take the build out of the queue and offer its first jobs. Does nothing for one that has left it already."""
+        if self._life.state != State.QUEUED:
+            return
+        now = self.ctx.clock.now()
+        self._life.start(now)
+        self.ctx.execute(QUERIES["queue_delete"], build=self._id)
+        self.ctx.schedule("check_health", now + timedelta(seconds=self._limits.startup))
+        self.ctx.schedule("enforce_time_limit", now + timedelta(seconds=self._time_limit))
+        self._save()
+
+    async def cancel_build(self, by: str) -> None:
+        """End the build as canceled: at once while it is queued, else when its containers are proven gone."""
+        now = self.ctx.clock.now()
+        if self._life.state == State.QUEUED:
+            self.ctx.execute(QUERIES["queue_delete"], build=self._id)
+        self._order_stop(Outcome.CANCELED, reason=f"canceled by {by}")
+        if self._life.state != State.STOPPED:
+            self.ctx.schedule("escalate", now + timedelta(seconds=self._limits.grace + ESCALATION))
+        self._save()
+
+    async def claim_job(self, assignment: UUID, runner: UUID, incarnation: int) -> Assignment | None:
+        """Give a job to the runner that holds its assignment, with all it needs; None where it is not to be run (now).
+
+        Called again for a runner's new incarnation it fences the old one, and says where the job's reports stand.
+        """
+        job = self._job(assignment)
+        if self._row is None or job is None or job.state == State.STOPPED:
+            return None
+        if job.runner is not None and (job.runner != runner or (job.incarnation or 0) > incarnation):
+            return None
+        now = self.ctx.clock.now()
+        self._life.claim(job, runner, incarnation, now)
+        self._heard_of(job)
+        self._save()
+        project = await self._projects.by_id(self._row["project"])
+        return self._assignment(project, job, assignment)
+
+    async def report(self, report: Report) -> ReportReply:
+        """Take the next items of a job's sequence. Repeated items change nothing; behind a hole nothing is taken."""
+        job = self._job(report.assignment)
+        if job is None or job.state == State.STOPPED:
+            return ReportReply(position=Position(), revoked=True)
+        if str(job.runner) != report.runner or job.incarnation != report.incarnation:
+            return ReportReply(position=job.position, revoked=True)
+        self._heard_of(job)
+        for item in report.items:
+            if not self._life.apply(job, item):
+                break
+        self._save()
+        return ReportReply(position=job.position, cancel=self._life.stopping is not None)
+
+    @scheduled(deadline=30.0, urgency=0)
+    async def enforce_time_limit(self) -> None:
+        """End a build whose time is up, by its stored start."""
+        async with self.ctx.turn():
+            now = self.ctx.clock.now()
+            if self._life.starting_at is None or self._life.state == State.STOPPED:
+                return
+            due = self._life.starting_at + timedelta(seconds=self._time_limit)
+            settled = self._active_since + timedelta(seconds=SETTLING)
+            if due < self._active_since and now < settled:
+                self.ctx.schedule("enforce_time_limit", settled)
+                return
+            self._order_stop(Outcome.TIMED_OUT, reason=f"the time limit of {self._time_limit:g} s was reached")
+            if self._life.state != State.STOPPED:
+                self.ctx.schedule("escalate", now + timedelta(seconds=self._limits.grace + ESCALATION))
+            self._save()
+
+    @scheduled(deadline=30.0, urgency=1)
+    async def escalate(self) -> None:
+        """Take the jobs that were ordered to end from runners that do not end them."""
+        async with self.ctx.turn():
+            self._life.fail(
+                self.ctx.clock.now(), "ordered to end, but its runner never proved that the container is gone"
+            )
+            self._save()
+
+    @scheduled(deadline=30.0, urgency=2)
+    async def check_health(self) -> None:
+        """End jobs whose container does not come up, or whose runner is lost."""
+        held = [job for job in self._life.jobs.values() if job.runner and job.state != State.STOPPED]
+        silence = await self._assignments.silence([job.runner for job in held if job.runner])
+        async with self.ctx.turn():
+            now = self.ctx.clock.now()
+            if self._life.state == State.STOPPED:
+                return
+            awake = (now - self._active_since).total_seconds()
+            for job in held:
+                reason = self._sickness(job, silence=min(silence.get(job.runner or self._id, awake), awake))
+                if reason:
+                    self._life.stop_job(job, Outcome.ERRORED, now, reason=reason)
+            if self._life.state != State.STOPPED:
+                pause = min(self._limits.startup, self._limits.silence) / 4
+                self.ctx.schedule("check_health", now + timedelta(seconds=max(1.0, pause)))
+            self._save()
+
+    async def on_error(self, error: BaseException, source: str) -> None:
+        """An error of ours ends the build, visibly."""
+        async with self.ctx.turn():
+            self._life.fail(self.ctx.clock.now(), f"{source}: {type(error).__name__}: {error}")
+            self._save()
+
+    @property
+    def _time_limit(self) -> float:
+        return float(self._row["time_limit"])
+
+    def _job(self, assignment: UUID) -> JobLife | None:
+        return next((job for job in self._life.jobs.values() if job.assignment == assignment), None)
+
+    def _heard_of(self, job: JobLife) -> None:
+        self._sign_of_life[job.plan.id] = self.ctx.clock.monotonic()
+
+    def _sickness(self, job: JobLife, *, silence: float) -> str | None:
+        if silence > self._limits.silence:
+            return f"runner_lost: runner {job.runner} has been silent for {silence:.0f} s"
+        heard = self._sign_of_life.setdefault(job.plan.id, self.ctx.clock.monotonic())
+        quiet = self.ctx.clock.monotonic() - heard
+        if job.container is None and quiet >= self._limits.startup:
+            return f"startup_timeout: no container and no sign of one for {quiet:.0f} s"
+        return None
+
+    def _order_stop(self, outcome: Outcome, *, reason: str) -> None:
+        self._life.order_stop(outcome, self.ctx.clock.now(), reason=reason)
+        for job in self._life.jobs.values():
+            if job.assignment and job.state != State.STOPPED:
+                self.ctx.execute(QUERIES["assignment_cancel"], rows=None, id=job.assignment)
+        self.ctx.after_commit(lambda: self._hints.send("assignments"))
+
+    def _assignment(self, project: Project, job: JobLife, id: UUID) -> Assignment:
+        assert self._life.starting_at is not None
+        assert job.claimed_at is not None
+        deadline = self._life.starting_at + timedelta(seconds=self._time_limit)
+        if job.plan.timeout is not None:
+            deadline = min(deadline, job.claimed_at + timedelta(seconds=job.plan.timeout))
+        credential = project.settings.credential
+        return Assignment(
+            id=id,
+            build=self._id,
+            project=project.name,
+            job=job.plan,
+            source=Source(
+                url=project.settings.repository,
+                commit=self._row["commit"],
+                ref=f"refs/heads/{self._row['branch']}",
+                credential=credential,
+            ),
+            env=default_env(
+                build_id=self._id,
+                build_number=self._row["number"],
+                project=project.name,
+                commit=self._row["commit"],
+                branch=self._row["branch"],
+                event=self._row["event"],
+            ),
+            deadline=deadline,
+            position=job.position,
+            grace=self._limits.grace,
+            log_limit=self._limits.log,
+            secrets=(credential.password,) if credential else (),
+        )
+
+    def _save(self) -> None:
+        """Put all that has changed into this turn's commit, and tell those who wait for it."""
+        for job in self._life.ready():
+            assignment = uuid4()
+            self._life.offer(job, assignment)
+            self.ctx.execute(
+                QUERIES["assignment_offer"],
+                id=assignment,
+                build=self._id,
+                job=job.plan.id,
+                labels=list(job.plan.runs_on),
+            )
+            self.ctx.after_commit(lambda: self._hints.send("assignments"))
+        for job_id in sorted(self._life.changed_jobs):
+            job = self._life.jobs[job_id]
+            self.ctx.execute(QUERIES["job_update"], build=self._id, id=job_id, **_job_columns(job))
+            if job.state == State.STOPPED and job.assignment:
+                self.ctx.execute(QUERIES["assignment_delete"], rows=None, id=job.assignment)
+        for job_id, number in sorted(self._life.changed_steps):
+            step = self._life.jobs[job_id].steps[number]
+            self.ctx.execute(QUERIES["step_update"], build=self._id, job=job_id, number=number, **_step_columns(step))
+        if self._life.changed:
+            self.ctx.execute(QUERIES["build_update"], id=self._id, **_build_columns(self._life))
+        self._life.changed = False
+        self._life.changed_jobs.clear()
+        self._life.changed_steps.clear()
+        for record in self._life.take_changes():
+            self._append(record)
+
+    def _append(self, record: LogChange) -> None:
+        first, self._cursor = self._cursor + 1, self._cursor + record.lines
+        source_from, source_to = record.source or (None, None)
+        self.ctx.execute(
+            QUERIES["log_append"],
+            build=self._id,
+            first=first,
+            last=self._cursor,
+            kind=record.kind,
+            at=record.at,
+            job=record.job,
+            step=record.step,
+            source_from=source_from,
+            source_to=source_to,
+            frame=record.frame,
+            data=record.data,
+        )
+        self.ctx.after_commit(lambda: self._hints.send(f"log:{self._id}"))
+        if record.kind == END:
+            for name in self.ctx.schedules():
+                self.ctx.unschedule(name)
+            self.ctx.after_commit(lambda: self._hints.send("queue"))
+
+    async def _stored_life(self, row: Any) -> BuildLife:
+        life = BuildLife.of_plan(self._id, msgspec.convert(row["plan"], Plan))
+        life.state = State(row["state"])
+        life.outcome = row["outcome"] and Outcome(row["outcome"])
+        life.stopping = row["stopping"] and Outcome(row["stopping"])
+        life.reason = row["reason"]
+        life.cancel_requested_at = row["cancel_requested_at"]
+        life.starting_at, life.running_at, life.stopped_at = row["starting_at"], row["running_at"], row["stopped_at"]
+        for stored in await self.ctx.database.many(QUERIES["job_list"], build=self._id):
+            job = life.jobs[stored["id"]]
+            job.state, job.outcome = State(stored["state"]), stored["outcome"] and Outcome(stored["outcome"])
+            for column in _JOB_COLUMNS:
+                setattr(job, column, stored[column])
+        for stored in await self.ctx.database.many(QUERIES["step_list"], build=self._id):
+            step = life.jobs[stored["job"]].steps[stored["number"]]
+            step.state, step.outcome = State(stored["state"]), stored["outcome"] and Outcome(stored["outcome"])
+            step.exit_code, step.started_at, step.stopped_at = (
+                stored["exit_code"],
+                stored["started_at"],
+                stored["stopped_at"],
+            )
+        for stored in await self.ctx.database.many(QUERIES["log_positions"], build=self._id):
+            life.jobs[stored["job"]].steps[stored["step"]].stored = stored["source_to"]
+        return life
+
+
+_JOB_COLUMNS = (
+    "reason",
+    "assignment",
+    "runner",
+    "incarnation",
+    "container",
+    "claimed_at",
+    "started_at",
+    "stopped_at",
+)
+
+
+def _job_columns(job: JobLife) -> dict[str, Any]:
+    return {"state": job.state, "outcome": job.outcome} | {column: getattr(job, column) for column in _JOB_COLUMNS}
+
+
+def _step_columns(step: StepLife) -> dict[str, Any]:
+    return {
+        "state": step.state,
+        "outcome": step.outcome,
+        "exit_code": step.exit_code,
+        "started_at": step.started_at,
+        "stopped_at": step.stopped_at,
+    }
+
+
+def _build_columns(life: BuildLife) -> dict[str, Any]:
+    return {
+        "state": life.state,
+        "outcome": life.outcome,
+        "reason": life.reason,
+        "cancel_requested_at": life.cancel_requested_at,
+        "stopping": life.stopping,
+        "starting_at": life.starting_at,
+        "running_at": life.running_at,
+        "stopped_at": life.stopped_at,
+    }

@@ -1,0 +1,65 @@
+"""The Dispatcher: what runners talk to, in the same process or behind HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from actors import Clock, Namespace
+from buildsys.core.assignment import Assignment, Poll, PollReply, Report, ReportReply
+from buildsys.objects.build_buddy import BuildBuddy
+from buildsys.store.assignments import Assignments, Held
+from buildsys.store.hints import Hints
+
+LOOK_AGAIN = 5.0
+"""Seconds after which a waiting poll looks at the table without a hint; also how fresh a runner's sign of life is."""
+
+
+class Dispatcher:
+    """Hands out jobs and takes reports. Holds nothing: any node may answer any runner."""
+
+    def __init__(self, *, assignments: Assignments, buddies: Namespace[BuildBuddy], hints: Hints, clock: Clock) -> None:
+        self._assignments = assignments
+        self._buddies = buddies
+        self._hints = hints
+        self._clock = clock
+
+    async def poll(self, poll: Poll) -> PollReply:
+        """Answer with news for the runner, as soon as there is any, or with none after `poll.wait` seconds."""
+        until = self._clock.monotonic() + min(poll.wait, 60.0)
+        with self._hints.subscribe("assignments") as changed:
+            while True:
+                changed.clear()
+                reply = await self._look(poll)
+                left = until - self._clock.monotonic()
+                if reply != PollReply() or left <= 0:
+                    return reply
+                try:
+                    async with asyncio.timeout(min(left, LOOK_AGAIN)):
+                        await changed.wait()
+                except TimeoutError:
+                    continue
+
+    async def report(self, report: Report) -> ReportReply:
+        """Pass a report on to its build."""
+        return await self._buddies.get(str(report.build)).report(report)
+
+    async def _look(self, poll: Poll) -> PollReply:
+        if not await self._assignments.seen(poll):
+            return PollReply(revoked=poll.holding)
+        held = {one.id: one for one in await self._assignments.held(UUID(poll.runner), poll.incarnation)}
+        resumed = [one for id, one in held.items() if id not in poll.holding]
+        room = poll.slots - len(held)
+        fresh = await self._assignments.claim(poll, room) if room > 0 else []
+        given = [await self._give(one, poll) for one in (*resumed, *fresh)]
+        return PollReply(
+            assignments=tuple(one for one in given if one is not None),
+            cancel=tuple(id for id, one in held.items() if one.cancel and id in poll.holding and id not in poll.ending),
+            revoked=tuple(id for id in poll.holding if id not in held),
+        )
+
+    async def _give(self, held: Held, poll: Poll) -> Assignment | None:
+        given = await self._buddies.get(str(held.build)).claim_job(held.id, UUID(poll.runner), poll.incarnation)
+        if given is None:
+            await self._assignments.drop(held.id)
+        return given

@@ -1,0 +1,70 @@
+"""The Scheduler: one actor that starts queued builds as the limits allow.
+
+Its alarm rings every second, and at once when a hint says that the queue or a limit has changed. An alarm claims and
+goes: the starts it makes run beside it, each with a deadline, so that one that hangs holds up nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID
+
+from actors import Actor, Context, Namespace
+from buildsys.objects.build_buddy import BuildBuddy
+from buildsys.store.hints import Hints
+from buildsys.store.queries import QUERIES
+
+TICK = 1.0
+"""Seconds between two looks at the queue when no hint comes."""
+
+START_DEADLINE = 10.0
+"""Seconds that a start may take; one that took longer is made again, which is harmless: a start is idempotent."""
+
+SINGLETON = "scheduler"
+"""The name of the one Scheduler."""
+
+
+class Scheduler(Actor):
+    """Claims queued builds within the limits of system, account and project, and starts at most so many at a time."""
+
+    def __init__(
+        self, ctx: Context, *, buddies: Namespace[BuildBuddy], hints: Hints, max_running: int, start_concurrency: int
+    ) -> None:
+        super().__init__(ctx)
+        self._buddies = buddies
+        self._hints = hints
+        self._max_running = max_running
+        self._start_concurrency = start_concurrency
+        self._starting: set[UUID] = set()
+
+    async def on_activate(self) -> None:
+        self.ctx.spawn(self._listen(), name="queue-hints")
+
+    async def alarm(self) -> None:
+        """Claim what may start now, say of the others why they wait, and start what was claimed."""
+        async with self.ctx.transaction() as tx:
+            stale = await tx.many(QUERIES["queue_stale"], seconds=START_DEADLINE * 1.5)
+            room = max(0, self._start_concurrency - len(self._starting))
+            claimed = await tx.many(QUERIES["queue_claim"], max_running=self._max_running, size=room)
+            await tx.execute(QUERIES["queue_explain"])
+            self.ctx.set_alarm(self.ctx.clock.now() + timedelta(seconds=TICK))
+        for row in (*stale, *claimed):
+            if row["build"] not in self._starting:
+                self._starting.add(row["build"])
+                self.ctx.spawn(self._start(row["build"]), name=f"start-{row['build']}")
+
+    async def _start(self, build: UUID) -> None:
+        try:
+            async with asyncio.timeout(START_DEADLINE):
+                await self._buddies.get(str(build)).start_build()
+        finally:
+            self._starting.discard(build)
+            self.ctx.wake()
+
+    async def _listen(self) -> None:
+        with self._hints.subscribe("queue") as changed:
+            while True:
+                await changed.wait()
+                changed.clear()
+                self.ctx.wake()

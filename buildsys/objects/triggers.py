@@ -1,0 +1,101 @@
+"""Triggers: one actor that works off the webhook inbox. A delivery is settled once, with its builds or a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from uuid import UUID
+
+from actors import Actor, Context
+from buildsys.core.forge import Forge, Ignored
+from buildsys.core.project import PendingDelivery
+from buildsys.errors import BuildsysError, SourceError
+from buildsys.objects.builder import Builder, Skipped
+from buildsys.store.deliveries import Deliveries
+from buildsys.store.hints import Hints
+from buildsys.store.projects import Projects
+
+LOOK_AGAIN = 5.0
+"""Seconds between two looks at the inbox when no hint comes."""
+
+AT_ONCE = 6
+"""How many deliveries are worked on at a time."""
+
+ATTEMPTS = 5
+"""How often a repository that cannot be read is tried, with pauses of 2, 4, 8 and 16 seconds between."""
+
+SINGLETON = "triggers"
+"""The name of the one Triggers actor."""
+
+
+class Triggers(Actor):
+    """Reads each delivery, asks the Builder for what it wants, and records what became of it."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        deliveries: Deliveries,
+        projects: Projects,
+        builder: Builder,
+        forges: Mapping[str, Forge],
+        hints: Hints,
+    ) -> None:
+        super().__init__(ctx)
+        self._deliveries = deliveries
+        self._projects = projects
+        self._builder = builder
+        self._forges = forges
+        self._hints = hints
+        self._working: set[UUID] = set()
+
+    async def on_activate(self) -> None:
+        self.ctx.spawn(self._listen(), name="delivery-hints")
+
+    async def alarm(self) -> None:
+        """Take the oldest deliveries in hand, beside those that are being worked on."""
+        async with self.ctx.turn():
+            self.ctx.set_alarm(self.ctx.clock.now() + timedelta(seconds=LOOK_AGAIN))
+        for delivery in await self._deliveries.pending(AT_ONCE):
+            if delivery.id not in self._working and len(self._working) < AT_ONCE:
+                self._working.add(delivery.id)
+                self.ctx.spawn(self._work_off(delivery), name=f"delivery-{delivery.id}")
+
+    async def _work_off(self, delivery: PendingDelivery) -> None:
+        try:
+            attempt = await self._deliveries.attempt(delivery.id)
+            if attempt > ATTEMPTS:
+                await self._deliveries.settle(
+                    delivery.id, outcome="failed", reason=f"gave up after {ATTEMPTS} attempts"
+                )
+            elif attempt:
+                await self._process(delivery, last=attempt == ATTEMPTS)
+        finally:
+            self._working.discard(delivery.id)
+            self.ctx.wake()
+
+    async def _process(self, delivery: PendingDelivery, *, last: bool) -> None:
+        try:
+            made = await self._builds_of(delivery)
+        except BuildsysError as error:
+            if last or not isinstance(error, SourceError):
+                await self._deliveries.settle(delivery.id, outcome="failed", reason=str(error))
+            return
+        if isinstance(made, Skipped):
+            await self._deliveries.settle(delivery.id, outcome="skipped", reason=made.reason)
+        else:
+            await self._deliveries.settle(delivery.id, outcome="built")
+
+    async def _builds_of(self, delivery: PendingDelivery) -> list[UUID] | Skipped:
+        event = self._forges[delivery.forge].decode(delivery.event, delivery.body)
+        if isinstance(event, Ignored):
+            return Skipped(reason=event.reason)
+        project = await self._projects.by_id(delivery.project)
+        return await self._builder.push(project, event, delivery=delivery.id)
+
+    async def _listen(self) -> None:
+        with self._hints.subscribe("deliveries") as kept:
+            while True:
+                await kept.wait()
+                kept.clear()
+                self.ctx.wake()
