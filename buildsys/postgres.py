@@ -213,29 +213,11 @@ class EmbeddedPostgres:
     def _server_command(self, postgres: Postgres) -> list[str]:
         settings = SETTINGS | ({} if self._durable else {"fsync": "off"})
         options = [f"--{name}={value}" for name, value in settings.items()]
-        socket_folder = str(self._socket_folder())
-        return postgres.command("postgres", "-D", str(self._data), "-k", socket_folder, "-p", str(PORT), *options)
-
-    def _socket_folder(self) -> Path:
-        """The first of our folders that gives a socket path short enough, in characters no option has to quote."""
-        name = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:16]
-        for candidate in (self._folder / "run", *(base / name for base in self._runtime_dirs())):
-            path = candidate / f".s.PGSQL.{PORT}"
-            if re.fullmatch(r"[\w./+-]+", str(path), re.ASCII) and len(str(path)) <= LONGEST_SOCKET_PATH:
-                if candidate.parent != self._folder:
-                    private_folder(candidate.parent)
-                return private_folder(candidate)
-        raise SocketPathTooLong(path)
-
-    def _runtime_dirs(self) -> Iterator[Path]:
-        if self._runtime_dir is not None:
-            yield self._runtime_dir
-            return
-        given = os.environ.get("XDG_RUNTIME_DIR", "")
-        with contextlib.suppress(OSError):
-            if given and Path(given).stat().st_uid == os.geteuid():
-                yield Path(given) / "buildsys"
-        yield Path(f"/tmp/buildsys-{os.geteuid()}")  # noqa: S108 - ours, closed and no link, or refused
+        sockets = socket_folder(self._folder, self._runtime_dir)
+        if sockets.parent != self._folder:
+            private_folder(sockets.parent)
+        private_folder(sockets)
+        return postgres.command("postgres", "-D", str(self._data), "-k", str(sockets), "-p", str(PORT), *options)
 
     def _is_supervised(self) -> bool:
         starting = self._process is not None and self._process.returncode is None
@@ -268,24 +250,19 @@ class EmbeddedPostgres:
 
     async def _connects(self) -> bool:
         """Whether the server takes connections to our database, which is made on first use; sets `dsn`."""
-        try:
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
-            port, socket_folder, state = lines[3], lines[4], lines[7]
-        except (FileNotFoundError, IndexError):
+        server = running_server(self._folder)
+        if server is None:
             return False
-        if state.strip() != "ready":
-            return False
-        server = f"postgresql://buildsys@/%s?host={quote(socket_folder)}&port={port}"
         try:
             try:
-                connection = await asyncpg.connect(server % "buildsys")
+                connection = await asyncpg.connect(server.format("buildsys"))
             except asyncpg.InvalidCatalogNameError:
-                connection = await asyncpg.connect(server % "postgres")
+                connection = await asyncpg.connect(server.format("postgres"))
                 await connection.execute("CREATE DATABASE buildsys")
             await connection.close()
         except (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError):
             return False
-        self.dsn = server % "buildsys"
+        self.dsn = server.format("buildsys")
         return True
 
     async def _stop(self) -> None:
@@ -320,6 +297,41 @@ class EmbeddedPostgres:
         if "Read-only file system" in printed:
             return FolderReadOnly(self._folder)
         return PostgresStartFailed("\n    ".join([message, *printed.strip().splitlines()[-10:]]))
+
+
+def socket_folder(folder: Path, runtime_dir: Path | None = None) -> Path:
+    """Where the server of `folder` has its socket: the first place with a path that is short, and plain enough that
+    neither a server option nor a URL has to quote it. Raises SocketPathTooLong.
+    """
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    bases = _runtime_dirs() if runtime_dir is None else [runtime_dir]
+    for candidate in (folder / "run", *(base / name for base in bases)):
+        path = candidate / f".s.PGSQL.{PORT}"
+        if re.fullmatch(r"[\w./+-]+", str(path), re.ASCII) and len(str(path)) <= LONGEST_SOCKET_PATH:
+            return candidate
+    raise SocketPathTooLong(path)
+
+
+def running_server(folder: Path) -> str | None:
+    """The URL of the server that says it is ready in `folder`, with `{}` for the database; None where there is none.
+
+    A server that was killed has said so too: only a connection proves it.
+    """
+    try:
+        lines = (folder / "data" / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    if len(lines) < 8 or lines[7].strip() != "ready":
+        return None
+    return f"postgresql://buildsys@/{{}}?host={quote(lines[4])}&port={lines[3]}"
+
+
+def _runtime_dirs() -> Iterator[Path]:
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    with contextlib.suppress(OSError):
+        if given and Path(given).stat().st_uid == os.geteuid():
+            yield Path(given) / "buildsys"
+    yield Path(f"/tmp/buildsys-{os.geteuid()}")  # noqa: S108 - ours, closed and no link, or refused
 
 
 def _give(data: Path, uid: int) -> None:

@@ -181,8 +181,9 @@ class FileLock:
     def holder(self) -> int | None:
         """The pid of the living process that holds it, None when nobody does, 0 while the holder is writing its pid."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            with named_errors(self.path):
+                descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotAFolder):
             return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
