@@ -1,0 +1,61 @@
+// The live log: one EventSource a build, a section a step. Long logs keep their end; the whole is one link away.
+
+import { element } from "/ui/dom.js";
+import { colored } from "/ui/ansi.js";
+
+const BLOCK = 400; // lines in one <pre>: the browser lays out only those in sight
+const KEPT = 60000; // lines kept in the page for each step
+
+const EVENTS = ["lines", "build_starting", "build_running", "job_started", "container_started", "step_started",
+  "step_stopped", "job_stopped", "cancel_requested", "time_limit", "gap", "end"];
+
+export function follow(build, onLines, onChange) {
+  const source = new EventSource(`/api/v1/builds/${build}/logs`);
+  for (const kind of EVENTS) {
+    source.addEventListener(kind, (event) => {
+      const data = JSON.parse(event.data);
+      if (kind === "lines") onLines(data);
+      else onChange(kind, data);
+      if (kind === "end") source.close();
+    });
+  }
+  return () => source.close();
+}
+
+export class LogView {
+  constructor() {
+    this.node = element("div", { class: "log", tabindex: "0", role: "log" });
+    this.count = 0;
+    this.open = false; // the last line has no newline yet
+  }
+
+  append(lines, partial) {
+    const pinned = this.node.scrollTop + this.node.clientHeight >= this.node.scrollHeight - 30;
+    for (const line of lines) {
+      let block = this.node.lastElementChild;
+      if (!block || block.tagName !== "PRE" || block.lines >= BLOCK) {
+        block = element("pre");
+        block.lines = 0;
+        this.node.append(block);
+      }
+      if (block.lines && !this.open) block.append("\n");
+      block.append(...colored(line));
+      if (!this.open) { block.lines += 1; this.count += 1; }
+      this.open = false;
+    }
+    this.open = Boolean(partial);
+    this.#trim();
+    if (pinned) this.node.scrollTop = this.node.scrollHeight;
+  }
+
+  #trim() {
+    while (this.count > KEPT) {
+      const first = this.node.querySelector("pre");
+      this.count -= first.lines;
+      first.remove();
+      if (!this.node.querySelector(".dim")) {
+        this.node.prepend(element("div", { class: "dim" }, "\u00a0 The beginning is not shown here; open the whole log as text."));
+      }
+    }
+  }
+}

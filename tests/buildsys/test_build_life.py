@@ -1,0 +1,200 @@
+"""A build's life without any I/O: what each event changes, and that repeated or late ones change nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from buildsys.core.assignment import ContainerStarted, Item, JobStopped, LogBatch, StepStarted, StepStopped
+from buildsys.core.build import Outcome, State
+from buildsys.core.plan import JobPlan, Plan, StepPlan
+from buildsys.objects.build_life import BuildLife, JobLife
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+RUNNER = UUID(int=7)
+
+
+def life_of(**needs: tuple[str, ...]) -> BuildLife:
+    """A build whose jobs, one step each, need each other as given."""
+    jobs = tuple(
+        JobPlan(id=id, name=id, needs=needed, steps=(StepPlan(number=1, name="say", run="echo hello"),))
+        for id, needed in needs.items()
+    )
+    return BuildLife.of_plan(uuid4(), Plan(workflow="ci.yml", jobs=jobs))
+
+
+def claimed(life: BuildLife, name: str) -> JobLife:
+    job = life.jobs[name]
+    life.offer(job, uuid4())
+    life.claim(job, RUNNER, 1, NOW)
+    return job
+
+
+def run(life: BuildLife, name: str, outcome: Outcome = Outcome.SUCCESS) -> JobLife:
+    job = claimed(life, name)
+    items: list[Item] = [
+        StepStarted(step=0, at=NOW),
+        ContainerStarted(container="c1", driver="process", at=NOW),
+        StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=NOW),
+        StepStarted(step=1, at=NOW),
+        LogBatch(step=1, offset=0, end=6, lines=1, frame=b"hello\n", at=NOW),
+        StepStopped(step=1, outcome=outcome, exit_code=0 if outcome == Outcome.SUCCESS else 1, at=NOW),
+        JobStopped(outcome=outcome, at=NOW),
+    ]
+    for item in items:
+        assert life.apply(job, item)
+    return job
+
+
+def started(**needs: tuple[str, ...]) -> BuildLife:
+    life = life_of(**needs)
+    life.start(NOW)
+    return life
+
+
+def test_a_queued_build_offers_nothing() -> None:
+    assert life_of(a=()).ready() == []
+
+
+def test_jobs_are_offered_when_what_they_need_has_succeeded() -> None:
+    life = started(a=(), b=("a",), c=("a", "b"))
+    assert [job.plan.id for job in life.ready()] == ["a"]
+    run(life, "a")
+    assert [job.plan.id for job in life.ready()] == ["b"]
+    run(life, "b")
+    assert [job.plan.id for job in life.ready()] == ["c"]
+
+
+def test_an_offered_job_is_not_offered_again() -> None:
+    life = started(a=())
+    life.offer(life.jobs["a"], uuid4())
+    assert life.ready() == []
+
+
+def test_the_build_runs_with_its_first_container_and_stops_with_its_last_job() -> None:
+    life = started(a=(), b=())
+    run(life, "a")
+    assert (life.state, life.outcome) == (State.RUNNING, None)
+    run(life, "b")
+    assert (life.state, life.outcome) == (State.STOPPED, Outcome.SUCCESS)
+    assert [record.kind for record in life.records].count("end") == 1
+    assert life.records[-1].kind == "end"
+
+
+def test_a_failed_need_skips_all_that_hangs_on_it() -> None:
+    life = started(a=(), b=("a",), c=("b",), d=())
+    run(life, "d")
+    run(life, "a", Outcome.FAILED)
+    assert [life.jobs[id].outcome for id in "abcd"] == [
+        Outcome.FAILED,
+        Outcome.SKIPPED,
+        Outcome.SKIPPED,
+        Outcome.SUCCESS,
+    ]
+    assert (life.state, life.outcome) == (State.STOPPED, Outcome.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ((Outcome.SUCCESS, Outcome.FAILED), Outcome.FAILED),
+        ((Outcome.FAILED, Outcome.CANCELED), Outcome.CANCELED),
+        ((Outcome.CANCELED, Outcome.TIMED_OUT), Outcome.TIMED_OUT),
+        ((Outcome.TIMED_OUT, Outcome.ERRORED), Outcome.ERRORED),
+    ],
+)
+def test_the_worst_job_decides(outcomes: tuple[Outcome, Outcome], expected: Outcome) -> None:
+    life = started(a=(), b=())
+    for name, outcome in zip("ab", outcomes, strict=True):
+        run(life, name, outcome)
+    assert life.outcome == expected
+
+
+def test_repeated_items_change_nothing() -> None:
+    life = started(a=(), b=())
+    job = run(life, "a")
+    before = len(life.records)
+    for item in (
+        StepStarted(step=1, at=NOW),
+        LogBatch(step=1, offset=0, end=6, lines=1, frame=b"hello\n", at=NOW),
+        StepStopped(step=1, outcome=Outcome.FAILED, exit_code=9, at=NOW),
+        JobStopped(outcome=Outcome.FAILED, at=NOW),
+    ):
+        assert life.apply(job, item)
+    assert len(life.records) == before
+    assert job.outcome == Outcome.SUCCESS
+
+
+def test_output_is_taken_only_where_the_stored_output_ends() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+
+    def batch(start: int, end: int) -> LogBatch:
+        return LogBatch(step=1, offset=start, end=end, lines=1, frame=b"", at=NOW)
+
+    assert life.apply(job, batch(0, 10))
+    assert not life.apply(job, batch(20, 30)), "a hole"
+    assert not life.apply(job, batch(5, 15)), "an overlap"
+    assert job.position.offset == 10
+    assert life.apply(job, batch(10, 15))
+    assert [record.source for record in life.records if record.kind == "lines"] == [(0, 10), (10, 15)]
+
+
+def test_cancel_ends_jobs_nobody_holds_at_once_and_waits_for_the_others() -> None:
+    life = started(a=(), b=(), c=("a",))
+    job = claimed(life, "a")
+    life.order_stop(Outcome.CANCELED, NOW, reason="canceled by ann")
+    assert life.jobs["b"].outcome == life.jobs["c"].outcome == Outcome.CANCELED
+    assert life.state != State.STOPPED
+    life.apply(job, JobStopped(outcome=Outcome.CANCELED, at=NOW))
+    assert (life.state, life.outcome, life.reason) == (State.STOPPED, Outcome.CANCELED, "canceled by ann")
+
+
+def test_a_canceled_queued_build_stops_in_one_go() -> None:
+    life = life_of(a=(), b=("a",))
+    life.order_stop(Outcome.CANCELED, NOW)
+    assert (life.state, life.outcome) == (State.STOPPED, Outcome.CANCELED)
+
+
+def test_what_ended_in_time_keeps_its_outcome() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+    life.order_stop(Outcome.TIMED_OUT, NOW + timedelta(minutes=20))
+    life.apply(job, JobStopped(outcome=Outcome.SUCCESS, at=NOW))
+    assert life.outcome == Outcome.SUCCESS
+
+
+def test_an_error_of_ours_ends_everything_as_errored_with_its_reason() -> None:
+    life = started(a=(), b=("a",))
+    claimed(life, "a")
+    life.fail(NOW, "the secret DEPLOY_KEY is missing")
+    assert (life.state, life.outcome, life.reason) == (
+        State.STOPPED,
+        Outcome.ERRORED,
+        "the secret DEPLOY_KEY is missing",
+    )
+
+
+def test_a_stopped_job_leaves_no_step_open() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+    life.apply(job, StepStarted(step=1, at=NOW))
+    life.stop_job(job, Outcome.TIMED_OUT, NOW)
+    assert [(step.state, step.outcome) for step in job.steps.values()] == [
+        (State.STOPPED, Outcome.SKIPPED),
+        (State.STOPPED, Outcome.TIMED_OUT),
+    ]
+
+
+def test_the_position_says_where_a_new_incarnation_goes_on() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+    life.apply(job, ContainerStarted(container="c1", driver="docker", at=NOW))
+    life.apply(job, StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=NOW))
+    life.apply(job, StepStarted(step=1, at=NOW))
+    life.apply(job, LogBatch(step=1, offset=0, end=42, lines=3, frame=b"", at=NOW))
+    assert (job.position.step, job.position.offset, job.position.container) == (1, 42, "c1")
+    assert job.position.started == (1,)
+    assert job.position.stopped == {0: Outcome.SUCCESS}
