@@ -1,0 +1,22 @@
+"""A process that dials out, pulls jobs and runs them; it listens nowhere.
+
+orchestrator  what a runner calls: in this process, or over HTTP
+identity      who this runner is, across restarts
+runner        polls for assignments and holds one executor a job
+executor      the life of one job: set-up, steps, end
+interruption  the three ways in which a job is cut short
+folder        a job on disk: what the container sees, and what is ours
+git           a commit, fetched into a folder
+script        a step's program
+reporter      a job's sequence of items, sent in order until all of it counts
+follow        a step's log, cut into batches
+masking       secrets out of the log
+
+A job's truth is its folder. Runner and container share nothing else, and every part of a job's life asks the folder
+how far it got before it does anything, so a runner that is killed and started again plays the job from the beginning.
+"""
+
+from buildsys.runner.orchestrator import HttpOrchestrator, Orchestrator
+from buildsys.runner.runner import Runner, RunnerConfig
+
+__all__ = ["HttpOrchestrator", "Orchestrator", "Runner", "RunnerConfig"]

@@ -1,0 +1,201 @@
+"""A job on disk: `folder/`, which the container sees (`buildsys.core.driver`), and the runner's own files beside it.
+
+    JOBS/ASSIGNMENT/           0700
+        runner                 the id of the runner whose job this is
+        marker                 what ends each step's log
+        setup/log, setup/status     the set-up, kept in the shape of a step
+        container              the id of the container, once it runs
+        folder/                the job's folder, 0777; there once it is complete
+
+What a container could have touched is hostile. So everything in `folder/` is written before the container starts, and
+from then on it is only read, by descriptors that follow no link and wait for no FIFO.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from buildsys.errors import DriverError
+
+SETUP = 0
+"""The number of the set-up among a job's steps."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """A step as files: `run`, which the init starts, and the user's `script`."""
+
+    run: bytes
+    script: bytes
+
+
+class JobFolder:
+    """The files of one assignment. Every question about how far a job got is answered here, whoever asks again."""
+
+    def __init__(self, *, jobs: Path, assignment: UUID) -> None:
+        self.private = jobs / str(assignment)
+        self.path = self.private / "folder"
+
+    def claim(self, owner: str) -> bool:
+        """Make the runner's own part; whether an earlier life had left a complete job folder."""
+        self.private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.private / "setup").mkdir(exist_ok=True)
+        if not (self.private / "marker").exists():
+            _put(self.private / "marker", secrets.token_hex(16))
+            _put(self.private / "runner", owner)
+        return self.path.exists()
+
+    def create(self, programs: Mapping[int, Program], *, log_limit: int) -> None:
+        """Write everything that the container needs, all or nothing."""
+        (self.private / "setup" / "status").unlink(missing_ok=True)
+        fresh = self.private / "folder.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        limits = f"log_blocks={max(log_limit // 512, 1)}\nmarker={self.marker.decode()}\n".encode()
+        for name in ("", "workspace", "home", "tmp", "steps"):
+            _make_open(fresh / name)
+        for number, program in programs.items():
+            step = fresh / "steps" / str(number)
+            _make_open(step)
+            for name, content in (("run", program.run), ("script", program.script), ("limits", limits)):
+                (step / name).write_bytes(content)
+                (step / name).chmod(0o755 if name == "run" else 0o644)
+        fresh.rename(self.path)
+
+    @property
+    def marker(self) -> bytes:
+        return (self.private / "marker").read_bytes()
+
+    def has_workspace(self) -> bool:
+        return os.path.lexists(self.path / "workspace" / ".git")
+
+    def adopt_workspace(self, source: Path) -> None:
+        """Put a fetched commit in the workspace's place, in one move; an image that already wrote there is refused."""
+        try:
+            source.rename(self.path / "workspace")
+        except OSError as error:
+            raise DriverError(f"the image changed the workspace before the first step: {error.strerror}") from error
+
+    def start(self, step: int) -> bool:
+        """Tell the init to run a step; False while it does not listen. It may hear this twice: see `is_started`."""
+        try:
+            control = os.open(self.path / "control", os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in _ABSENT | {errno.ENXIO}:
+                return False
+            raise
+        try:
+            if stat.S_ISFIFO(os.fstat(control).st_mode):
+                os.write(control, f"{step}\n".encode())
+        except (BrokenPipeError, BlockingIOError):
+            return False
+        finally:
+            os.close(control)
+        return True
+
+    def is_started(self, step: int) -> bool:
+        return self._has(step, "started")
+
+    def is_truncated(self, step: int) -> bool:
+        return self._has(step, "truncated")
+
+    def status(self, step: int) -> int | None:
+        """The step's exit status, None while it has none. Raises `DriverError` when it is no number."""
+        file = self._open(step, "status")
+        if file is None:
+            return None
+        try:
+            text = os.read(file, 16)
+        finally:
+            os.close(file)
+        if not text.strip().isdigit():
+            raise DriverError(f"the status of step {step} is not a number: {text!r}")
+        return int(text)
+
+    def open_log(self, step: int) -> int | None:
+        """A descriptor of the step's log, None while there is none."""
+        return self._open(step, "log")
+
+    def append_setup(self, text: str, *, least: int) -> None:
+        """Add a line to the set-up's log, which goes on at offset `least` where the file itself was lost."""
+        with (self.private / "setup" / "log").open("ab") as log:
+            if log.tell() < least:
+                log.truncate(least)
+            log.write(text.encode(errors="replace") + b"\n")
+
+    def finish_setup(self, container: str) -> None:
+        """Remember that the set-up is over: the container's id, then the status that makes it count."""
+        _put(self.private / "container", container)
+        _put(self.private / "setup" / "status", "0")
+
+    @property
+    def container(self) -> str:
+        return (self.private / "container").read_text()
+
+    def delete(self) -> None:
+        shutil.rmtree(self.private, ignore_errors=True)
+
+    @contextmanager
+    def _directory(self, step: int) -> Iterator[int]:
+        directory = os.open(self.private, _DIRECTORY)
+        try:
+            for name in ("setup",) if step == SETUP else ("folder", "steps", str(step)):
+                outer, directory = directory, os.open(name, _DIRECTORY, dir_fd=directory)
+                os.close(outer)
+            yield directory
+        finally:
+            os.close(directory)
+
+    def _open(self, step: int, name: str) -> int | None:
+        try:
+            with self._directory(step) as directory:
+                file = os.open(name, _READ, dir_fd=directory)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            raise
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            return file
+        os.close(file)
+        return None
+
+    def _has(self, step: int, name: str) -> bool:
+        try:
+            with self._directory(step) as directory:
+                os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return False
+            raise
+        return True
+
+
+def owned(jobs: Path, owner: str) -> list[UUID]:
+    """The assignments below `jobs` whose folders belong to this runner."""
+    return [
+        UUID(mark.parent.name) for mark in jobs.glob("*/runner") if mark.is_file() and mark.read_text().strip() == owner
+    ]
+
+
+def _make_open(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o777)
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file that is either whole or not there."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.rename(path)

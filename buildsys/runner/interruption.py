@@ -1,0 +1,61 @@
+"""The three ways in which a job is cut short: its time is up, someone cancels it, or it is no longer ours."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+
+class Cause(StrEnum):
+    TIMED_OUT = "timed_out"
+    CANCELED = "canceled"
+    REVOKED = "revoked"
+
+
+class Interrupted(Exception):
+    """The block was cut short; `cause` says by what."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.value)
+        self.cause = cause
+
+
+class Interruption:
+    """A block of a job's life that may be cut short: used with `async with`, once; raises `Interrupted` at its end.
+
+    The deadline is the wall clock's at birth and the monotonic clock's from then on. `spare` is the least time that
+    there is: a job whose limit passed while its runner was away is first seen as it is.
+    """
+
+    def __init__(self, *, deadline: datetime, spare: float = 1.0) -> None:
+        left = max((deadline - datetime.now(UTC)).total_seconds(), spare)
+        self._timeout = asyncio.timeout(left)
+        self._open = False
+        self.cause: Cause | None = None
+
+    def request(self, cause: Cause) -> None:
+        """Cut the block short now, or as soon as it begins. The first cause counts, but REVOKED always does."""
+        if self.cause is None or cause is Cause.REVOKED:
+            self.cause = cause
+        if self._open and not self._timeout.expired():
+            self._timeout.reschedule(0.0)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        self._open = True
+        if self.cause is not None:
+            self._timeout.reschedule(0.0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            self.cause = self.cause or Cause.TIMED_OUT
+            raise Interrupted(self.cause) from None

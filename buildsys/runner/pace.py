@@ -1,0 +1,29 @@
+"""How long to wait before looking, or trying, again."""
+
+from __future__ import annotations
+
+import random
+
+SHORTEST = 0.002
+LONGEST = 0.05
+
+
+class Pace:
+    """The waits of someone who looks for news: 2 ms at first, longer while it is quiet, never over 50 ms."""
+
+    def __init__(self) -> None:
+        self._next = SHORTEST
+
+    def next(self) -> float:
+        wait = self._next
+        self._next = min(wait * 1.25, LONGEST)
+        return wait
+
+    def reset(self) -> None:
+        self._next = SHORTEST
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before trying again after `attempt` failures: from 0.1 doubling to 5, less up to a half by chance."""
+    longest = min(0.1 * 2.0 ** min(attempt - 1, 10), 5.0)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the load, hides nothing

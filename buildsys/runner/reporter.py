@@ -1,0 +1,188 @@
+"""A job's sequence of items, sent in order until all of it counts.
+
+The reporter keeps no queue of what it sent. It keeps the few marks of the job's life and the stored position; what
+comes next is what the position does not have yet, and the log is read again from its file. So a lost answer, a repeated
+one, an orchestrator that is away for an hour and one that goes back all end in the same sequence.
+
+One report is in flight at a time, and what happens meanwhile goes with the next one. A mark waits a moment for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from buildsys.core.assignment import (
+    Assignment,
+    ContainerStarted,
+    Item,
+    JobStopped,
+    Position,
+    Report,
+    ReportReply,
+    StepStarted,
+    StepStopped,
+)
+from buildsys.errors import BuildsysError
+from buildsys.runner.folder import JobFolder
+from buildsys.runner.follow import FLOOD, LogFollower
+from buildsys.runner.identity import Identity
+from buildsys.runner.interruption import Cause, Interruption
+from buildsys.runner.masking import Masker
+from buildsys.runner.orchestrator import Orchestrator
+from buildsys.runner.pace import Pace, backoff
+from buildsys.runner.sequence import advance, counts
+
+Mark = ContainerStarted | StepStarted | StepStopped | JobStopped
+
+LINGER = 0.01
+"""Seconds that a mark waits for company."""
+
+log = structlog.get_logger(__name__)
+
+
+class Reporter:
+    """Reports one job. `mark` adds to its story; `run` returns when the end is stored or the job was revoked.
+
+    A StepStopped is marked only once nothing more can come into that step's log: the log is read to its end before it.
+    Never gives up: while the orchestrator is away or refuses, it tries again, up to every five seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        assignment: Assignment,
+        folder: JobFolder,
+        identity: Identity,
+        orchestrator: Orchestrator,
+        interruption: Interruption,
+    ) -> None:
+        self._assignment = assignment
+        self._folder = folder
+        self._identity = identity
+        self._orchestrator = orchestrator
+        self._interruption = interruption
+        self._masker = Masker(assignment.secrets)
+        self._position = assignment.position
+        self._marks: list[Mark] = []
+        self._marked = asyncio.Event()
+        self._marked_at = 0.0
+        self._follower: LogFollower | None = None
+
+    def mark(self, mark: Mark) -> None:
+        """Add the next event of the job's life; one that the stored position has already is not sent again."""
+        if not self._pending():
+            self._marked_at = time.monotonic()
+        self._marks.append(mark)
+        self._marked.set()
+
+    async def run(self) -> None:
+        pace = Pace()
+        stalled = 0
+        try:
+            while True:
+                items = self._gather()
+                if not items:
+                    await self._wait(pace)
+                    continue
+                pace.reset()
+                before = self._position
+                reply = await self._send(tuple(items))
+                self._position = reply.position
+                if reply.revoked:
+                    self._interruption.request(Cause.REVOKED)
+                    return
+                if reply.cancel:
+                    self._interruption.request(Cause.CANCELED)
+                if isinstance(items[-1], JobStopped) and self._pending() == [items[-1]]:
+                    return
+                stalled = stalled + 1 if reply.position == before else 0
+                if stalled:
+                    await asyncio.sleep(backoff(stalled))
+        finally:
+            if self._follower is not None:
+                self._follower.close()
+
+    async def _send(self, items: tuple[Item, ...]) -> ReportReply:
+        report = Report(
+            assignment=self._assignment.id,
+            build=self._assignment.build,
+            runner=self._identity.id,
+            incarnation=self._identity.incarnation,
+            items=items,
+        )
+        attempt = 0
+        while True:
+            try:
+                return await self._orchestrator.report(report)
+            except BuildsysError as error:
+                attempt += 1
+                if attempt == 1:
+                    log.warning("report not taken, trying again", assignment=str(report.assignment), error=str(error))
+                await asyncio.sleep(backoff(attempt))
+
+    def _gather(self) -> list[Item]:
+        """What to send now: empty while nothing is due."""
+        pending = self._pending()
+        ending = bool(pending) and isinstance(pending[-1], JobStopped)
+        if pending and not ending and time.monotonic() - self._marked_at < LINGER:
+            return []
+        items: list[Item] = []
+        position, room = self._position, FLOOD
+        for mark in pending:
+            if isinstance(mark, StepStopped) and mark.step in position.started:
+                while (batch := self._log(position, mark.step).finish()) is not None:
+                    items.append(batch)
+                    position, room = advance(position, batch), room - (batch.end - batch.offset)
+                    if room <= 0:
+                        return items
+            items.append(mark)
+            position = advance(position, mark)
+        step = self._open_step()
+        if step is not None and not ending:
+            batch = self._log(position, step).take(eager=bool(pending))
+            if batch is not None:
+                items.append(batch)
+        return items
+
+    async def _wait(self, pace: Pace) -> None:
+        """Until a mark comes, one has waited long enough, or it is time to look into the open step's log."""
+        delay: float | None = None
+        if self._pending():
+            delay = max(self._marked_at + LINGER - time.monotonic(), 0.0)
+        elif self._open_step() is not None:
+            delay = pace.next()
+        try:
+            async with asyncio.timeout(delay):
+                await self._marked.wait()
+                self._marked.clear()
+        except TimeoutError:
+            return
+
+    def _pending(self) -> list[Mark]:
+        return [mark for mark in self._marks if not counts(self._position, mark)]
+
+    def _open_step(self) -> int | None:
+        for mark in reversed(self._marks):
+            if isinstance(mark, StepStarted):
+                return mark.step
+            if isinstance(mark, StepStopped):
+                return None
+        return None
+
+    def _log(self, position: Position, step: int) -> LogFollower:
+        offset = position.offset if position.step == step else 0
+        if self._follower is not None and (self._follower.step, self._follower.offset) == (step, offset):
+            return self._follower
+        if self._follower is not None:
+            self._follower.close()
+        self._follower = LogFollower(
+            folder=self._folder,
+            step=step,
+            offset=offset,
+            masker=self._masker,
+            log_limit=self._assignment.log_limit,
+        )
+        return self._follower

@@ -1,0 +1,222 @@
+"""Polls for assignments and holds one executor a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from buildsys.core.assignment import Assignment, Poll, PollReply
+from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
+from buildsys.core.plan import JobPlan
+from buildsys.errors import DriverError, Unavailable
+from buildsys.runner.executor import Executor, Site
+from buildsys.runner.folder import JobFolder, owned
+from buildsys.runner.identity import Identity
+from buildsys.runner.interruption import Cause
+from buildsys.runner.orchestrator import Orchestrator
+from buildsys.runner.pace import backoff
+
+POLL_WAIT = 30.0
+CRASH_PAUSE = 1.0
+"""Seconds before a job whose executor broke is let go, to be handed out again."""
+
+_T = TypeVar("_T")
+
+log = structlog.get_logger(__name__)
+
+
+class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a runner's administrator sets.
+
+    `name` is for people. `data` holds the runner's identity, `jobs` its jobs' folders (the process driver, as root, says
+    where those must be); two runners may share `jobs` but not `data`. `slots` is how many jobs run at a time, `limits`
+    hold for each.
+    """
+
+    installation: str
+    name: str
+    data: Path
+    jobs: Path
+    slots: int = 2
+    labels: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    allow_local_repositories: bool = False
+
+
+class Runner:
+    """Runs the jobs that an orchestrator hands out: `async with Runner(...) as runner: await runner.run()`.
+
+    A job goes to the driver that its `runs_on` names, else to the first of `drivers`, which stay the caller's to close.
+    Cancelling `run` stops the runner and leaves the containers: the next life of the same data folder goes on with
+    them. What an earlier life left behind and nobody wants any more is removed once the orchestrator has answered.
+    """
+
+    def __init__(self, *, config: RunnerConfig, drivers: tuple[Driver, ...], orchestrator: Orchestrator) -> None:
+        self._config = config
+        self._drivers = drivers
+        self._orchestrator = orchestrator
+        self._site = Site(
+            installation=config.installation,
+            jobs=config.jobs,
+            limits=config.limits,
+            allow_local_repositories=config.allow_local_repositories,
+        )
+        self._jobs: dict[UUID, Executor] = {}
+        self._pause: asyncio.Timeout | None = None
+
+    async def __aenter__(self) -> Self:
+        self._identity = Identity.claim(self._config.data)
+        self._config.jobs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._identity.release()
+
+    @property
+    def id(self) -> str:
+        return self._identity.id
+
+    @property
+    def holding(self) -> tuple[UUID, ...]:
+        """The assignments this runner has now."""
+        return tuple(self._jobs)
+
+    def wake(self) -> None:
+        """A hint that there is news: poll now instead of waiting out a pause."""
+        if self._pause is not None and not self._pause.expired():
+            self._pause.reschedule(0.0)
+
+    async def run(self) -> None:
+        """Poll and run jobs until cancelled. Raises what the orchestrator raises, but waits while it is away."""
+        async with asyncio.TaskGroup() as group:
+            swept = False
+            failures = 0
+            while True:
+                try:
+                    reply = await self._poll()
+                except Unavailable as error:
+                    failures += 1
+                    if failures == 1:
+                        log.warning("orchestrator away, trying again", error=str(error))
+                    await self._or_news(asyncio.sleep(backoff(failures)))
+                    continue
+                failures = 0
+                for assignment in reply.assignments:
+                    self._take(assignment, group)
+                for id in reply.cancel:
+                    self._interrupt(id, Cause.CANCELED)
+                for id in reply.revoked:
+                    self._interrupt(id, Cause.REVOKED)
+                if not swept:
+                    swept = True
+                    group.create_task(self._sweep())
+
+    async def _poll(self) -> PollReply:
+        """Ask for work. Without a free slot the question is dropped when one gets free: nothing can be lost with it."""
+        free = max(self._config.slots - len(self._jobs), 0)
+        poll = Poll(
+            runner=self._identity.id,
+            name=self._config.name,
+            incarnation=self._identity.incarnation,
+            drivers=tuple(driver.name for driver in self._drivers),
+            labels=self._config.labels,
+            slots=free,
+            holding=self.holding,
+            ending=tuple(id for id, executor in self._jobs.items() if executor.is_ending),
+            wait=POLL_WAIT,
+        )
+        if free:
+            return await self._orchestrator.poll(poll)
+        return await self._or_news(self._orchestrator.poll(poll)) or PollReply()
+
+    async def _or_news(self, waiting: Awaitable[_T]) -> _T | None:
+        """The awaited, or None as soon as there is news."""
+        pause = self._pause = asyncio.timeout(None)
+        try:
+            async with pause:
+                return await waiting
+        except TimeoutError:
+            if pause.expired():
+                return None
+            raise
+        finally:
+            self._pause = None
+
+    def _take(self, assignment: Assignment, group: asyncio.TaskGroup) -> None:
+        if assignment.id in self._jobs:
+            return
+        executor = Executor(
+            assignment=assignment,
+            driver=self._driver(assignment.job),
+            orchestrator=self._orchestrator,
+            identity=self._identity,
+            site=self._site,
+        )
+        self._jobs[assignment.id] = executor
+        group.create_task(self._execute(assignment.id, executor))
+
+    async def _execute(self, id: UUID, executor: Executor) -> None:
+        """One job, from which no error reaches another: what breaks here is let go, and handed out again."""
+        try:
+            await executor.run()
+        except Exception:
+            log.exception("job's executor broke", assignment=str(id))
+            await asyncio.sleep(CRASH_PAUSE)
+            self._release(id)
+            return
+        self._release(id)
+        await executor.clear()
+
+    def _release(self, id: UUID) -> None:
+        del self._jobs[id]
+        self.wake()
+
+    def _interrupt(self, id: UUID, cause: Cause) -> None:
+        if id in self._jobs:
+            self._jobs[id].interrupt(cause)
+
+    def _driver(self, job: JobPlan) -> Driver:
+        named = [driver for driver in self._drivers if driver.name in job.runs_on]
+        return (named or self._drivers)[0]
+
+    async def _sweep(self) -> None:
+        """Remove the containers and folders of earlier lives that are no job's any more."""
+        mine = {"buildsys.installation": self._config.installation, "buildsys.runner": self._identity.id}
+        for driver in self._drivers:
+            for container in await _patiently(driver, mine):
+                id = UUID(container.labels["buildsys.assignment"])
+                if id not in self._jobs:
+                    await self._discard(driver, container, JobFolder(jobs=self._config.jobs, assignment=id))
+        for id in owned(self._config.jobs, self._identity.id):
+            if id not in self._jobs:
+                await asyncio.to_thread(JobFolder(jobs=self._config.jobs, assignment=id).delete)
+
+    async def _discard(self, driver: Driver, container: ContainerStatus, folder: JobFolder) -> None:
+        spec = ContainerSpec(name=container.name, folder=folder.path, lifetime=0.0, labels=container.labels)
+        attempt = 0
+        while True:
+            try:
+                return await driver.remove(spec)
+            except DriverError as error:
+                attempt += 1
+                log.warning("leftover container does not go", container=container.name, error=str(error))
+                await asyncio.sleep(backoff(attempt))
+
+
+async def _patiently(driver: Driver, labels: dict[str, str]) -> list[ContainerStatus]:
+    attempt = 0
+    while True:
+        try:
+            return await driver.list(labels)
+        except DriverError:
+            attempt += 1
+            await asyncio.sleep(backoff(attempt))
