@@ -49,7 +49,7 @@ class Dispatcher:
             return PollReply(revoked=poll.holding)
         held = {one.id: one for one in await self._assignments.held(UUID(poll.runner), poll.incarnation)}
         resumed = [one for id, one in held.items() if id not in poll.holding]
-        room = poll.slots - len(held)
+        room = poll.slots - len(resumed)
         fresh = await self._assignments.claim(poll, room) if room > 0 else []
         given = [await self._give(one, poll) for one in (*resumed, *fresh)]
         return PollReply(
