@@ -1,0 +1,115 @@
+"""A job's own view of the host, made by bubblewrap. Standard library only: the zygote imports it.
+
+Bubblewrap runs once a job and holds the namespaces; every step enters them from outside. Inside there are the job's
+own processes and no others, the host's file system read-only, the job's folder writable at its own path, and a /tmp
+that is the job's own. Not there: other jobs, the home folder of the runner's user, /run with its sockets (an engine's
+among them), and what the caller wants hidden. The network is the host's: builds fetch dependencies.
+
+The namespaces end with the supervisor, and everything in them with them: that is the kernel's doing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from buildsys.adapters import process_kernel as kernel
+
+DEADLINE = 10.0
+NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC
+HOLDER = "echo ready; read _"
+"""Holds the namespaces until its stdin ends: that is, as long as the supervisor lives."""
+
+
+class SandboxError(Exception):
+    """Bubblewrap cannot make a sandbox here; the message is its own."""
+
+
+def command(bwrap: str, folder: Path, hidden: Sequence[Path]) -> list[str]:
+    """The arguments of bubblewrap for a job's folder. `/tmp` is private, so nothing below it needs hiding."""
+    private = Path("/tmp")  # noqa: S108  not a file of ours: the mount point that every program knows
+    covers: list[Path] = []
+    for path in sorted((*hidden, folder.parent)):
+        if path.is_dir() and not any(path.is_relative_to(cover) for cover in (private, *covers)):
+            covers.append(path)
+    return [
+        *(bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent"),
+        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
+        *("--tmpfs", "/run", "--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve", "--remount-ro", "/run"),
+        *("--bind", str(folder / "tmp"), str(private)),
+        *(word for cover in covers for word in ("--tmpfs", str(cover))),
+        *("--bind", str(folder), str(folder)),
+        *(word for cover in covers for word in ("--remount-ro", str(cover))),
+    ]
+
+
+class Sandbox:
+    """Namespaces that live as long as this process, which bubblewrap must be a child of.
+
+    `become` is called in the new process to take the job's identity on. Raises `SandboxError`.
+    """
+
+    def __init__(self, argv: list[str], env: dict[str, str], become: Callable[[], None]) -> None:
+        info, info_in = os.pipe()
+        ready, ready_in = os.pipe()
+        holder_stdin, self._hold = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                become()
+                os.dup2(holder_stdin, 0)
+                os.dup2(ready_in, 1)
+                os.dup2(ready_in, 2)
+                os.set_inheritable(info_in, True)
+                os.execve(argv[0], [*argv, "--info-fd", str(info_in), "/bin/sh", "-c", HOLDER], env)  # noqa: S606
+            finally:
+                os._exit(127)
+        for fd in (info_in, ready_in, holder_stdin):
+            os.close(fd)
+        answer = _read_line(ready)
+        if answer != "ready":
+            raise SandboxError(answer or "bubblewrap ended without a word")
+        first = json.loads(os.read(info, 4096))["child-pid"]
+        holder = int(Path(f"/proc/{first}/task/{first}/children").read_text().split()[0])
+        os.close(info)
+        os.close(ready)
+        self.pids = {self.pid, first, holder}
+        self._pidfd = os.pidfd_open(holder)
+
+    def enter(self) -> None:
+        """Move this process into the namespaces, and fork: the child goes on inside, this process ends as it does.
+
+        The process between is needed: a pid namespace takes in only children. It is not seen inside.
+        """
+        kernel.setns(self._pidfd, NAMESPACES)
+        child = os.fork()
+        if child == 0:
+            return
+        os.closerange(0, 1024)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _, status = os.waitpid(child, 0)
+        os._exit(exit_status(status))
+
+
+def exit_status(waited: int) -> int:
+    """The exit status of a shell for what waitpid(2) said: 128 and the number for death by a signal."""
+    code = os.waitstatus_to_exitcode(waited)
+    return code if code >= 0 else 128 - code
+
+
+def _read_line(fd: int) -> str:
+    """The first line, or all that came until the end or the deadline."""
+    said = b""
+    deadline = time.monotonic() + DEADLINE
+    while b"\n" not in said and (left := deadline - time.monotonic()) > 0:
+        if select.select([fd], [], [], left)[0]:
+            chunk = os.read(fd, 4096)
+            if not chunk:
+                break
+            said += chunk
+    return said.decode(errors="replace").partition("\n")[0].strip()

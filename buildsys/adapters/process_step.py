@@ -1,0 +1,93 @@
+"""One step of a process container: its pipe, its log, its status. Standard library only: the zygote imports it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import termios
+from pathlib import Path
+
+CHUNK = 65536
+BLOCK = 512
+"""Bytes in a block of `log_blocks`, as in `ulimit -f` (POSIX)."""
+
+
+def read_limits(folder: Path) -> tuple[int, bytes]:
+    """The bytes that a step's log may have, and its marker: the text of the file `limits`. Raises `ValueError`."""
+    values = dict(line.split(b"=", 1) for line in (folder / "limits").read_bytes().split())
+    try:
+        return int(values[b"log_blocks"]) * BLOCK, values[b"marker"]
+    except KeyError as missing:
+        raise ValueError(f"{folder}/limits does not say {missing}") from None
+
+
+class Step:
+    """Drains the step's output into its log, before and after the step's end.
+
+    `pipe` is the reading end; `stdout` the writing end, which is the step's own once it has started. `running` says
+    whether the first process is there, `open` whether anybody is who could still print.
+    """
+
+    def __init__(self, folder: Path, room: int, marker: bytes) -> None:
+        self.folder = folder
+        self.pid = 0
+        self.running = True
+        self.open = True
+        self.pipe, self.stdout = os.pipe()
+        os.set_blocking(self.pipe, False)
+        self._room = room
+        self._truncated = False
+        self._marker = marker
+        self._log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+
+    def started(self) -> None:
+        os.close(self.stdout)
+
+    def forward(self) -> None:
+        """Move what one read gives from the pipe to the log."""
+        try:
+            data = os.read(self.pipe, CHUNK)
+        except BlockingIOError:
+            return
+        self.open = bool(data)
+        self._write(data)
+
+    def drain(self) -> None:
+        """Move what is in the pipe now, and not what comes meanwhile: that need not end."""
+        pending = struct.unpack("i", fcntl.ioctl(self.pipe, termios.FIONREAD, b"\0" * 4))[0]
+        while pending > 0:
+            data = os.read(self.pipe, pending)
+            self._write(data)
+            pending -= len(data)
+
+    def finish(self, status: int) -> None:
+        """The first process has exited: all it printed, the marker, the status, in this order."""
+        self.running = False
+        self.drain()
+        if len(self._marker) <= self._room:
+            self._write(self._marker)
+        else:
+            self._truncate()
+        draft = self.folder / "status.new"
+        draft.write_text(f"{status}\n")
+        draft.rename(self.folder / "status")
+
+    def close(self) -> None:
+        os.close(self.pipe)
+        os.close(self._log)
+
+    def _write(self, data: bytes) -> None:
+        kept = data[: self._room]
+        self._room -= len(kept)
+        if len(kept) < len(data):
+            self._truncate()
+        while kept:
+            kept = kept[os.write(self._log, kept) :]
+
+    def _truncate(self) -> None:
+        """The log is full: write no more, and say so."""
+        if not self._truncated:
+            self._truncated = True
+            self._room = 0
+            (self.folder / "truncated").touch()
