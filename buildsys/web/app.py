@@ -1,0 +1,110 @@
+"""The web application: every route, who may use it, and what is called."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from buildsys.core.forge import Forge
+from buildsys.web import pages
+from buildsys.web.auth import ADMIN, PUBLIC, RUNNER, Access, Authentication
+from buildsys.web.builds import BuildRoutes
+from buildsys.web.health import HealthRoutes
+from buildsys.web.log_feed import LogFeed
+from buildsys.web.logs import LogRoutes
+from buildsys.web.middleware import add_headers, answer_errors, identify
+from buildsys.web.projects import ProjectRoutes
+from buildsys.web.runners import RunnerRoutes
+from buildsys.web.services import Builder, Dispatcher, Hints, Ready, Stores, WebSettings
+from buildsys.web.tokens import TokenRoutes
+from buildsys.web.webhooks import WebhookRoutes
+
+BODY_LIMIT = 1 << 20
+"""Bytes of a request's body, where a route does not say otherwise."""
+
+Call = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """Those who act on what is asked; `forge` reads its webhooks, `ready` says whether we can serve."""
+
+    builder: Builder
+    dispatcher: Dispatcher
+    hints: Hints
+    forge: Forge
+    ready: Ready
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A call, and the roles that may make it."""
+
+    method: str
+    path: str
+    call: Call
+    access: Access
+
+
+def create_app(*, stores: Stores, services: Services, settings: WebSettings) -> web.Application:
+    """The application, ready to be served. On shutdown it ends the live logs, whose readers come back elsewhere."""
+    authentication = Authentication(tokens=stores.tokens, settings=settings)
+    feed = LogFeed(logs=stores.logs, hints=services.hints)
+    app = web.Application(middlewares=[identify, answer_errors], client_max_size=BODY_LIMIT)
+    for route in routes(stores=stores, services=services, settings=settings, authentication=authentication, feed=feed):
+        app.router.add_route(route.method, route.path, _guarded(route, authentication))
+
+    async def close_feed(_app: web.Application) -> None:
+        feed.close()
+
+    app.on_shutdown.append(close_feed)
+    app.on_response_prepare.append(add_headers)
+    return app
+
+
+def routes(
+    *, stores: Stores, services: Services, settings: WebSettings, authentication: Authentication, feed: LogFeed
+) -> list[Route]:
+    """All there is."""
+    health = HealthRoutes(ready=services.ready)
+    webhooks = WebhookRoutes(stores=stores, forge=services.forge, hints=services.hints)
+    projects = ProjectRoutes(stores=stores, settings=settings)
+    builds = BuildRoutes(stores=stores, builder=services.builder)
+    logs = LogRoutes(stores=stores, feed=feed)
+    tokens = TokenRoutes(stores=stores)
+    runners = RunnerRoutes(dispatcher=services.dispatcher)
+    return [
+        Route("GET", "/", pages.index, PUBLIC),
+        Route("GET", "/ui/{path:.+}", pages.asset, PUBLIC),
+        Route("GET", "/healthz", health.alive, PUBLIC),
+        Route("GET", "/readyz", health.ready, PUBLIC),
+        Route("POST", "/login", authentication.login, PUBLIC),
+        Route("POST", "/logout", authentication.logout, ADMIN),
+        Route("POST", f"/hooks/{services.forge.name}/{{project}}", webhooks.receive, PUBLIC),
+        Route("POST", "/api/v1/projects", projects.create, ADMIN),
+        Route("GET", "/api/v1/projects", projects.list, ADMIN),
+        Route("GET", "/api/v1/projects/{project}", projects.get, ADMIN),
+        Route("PATCH", "/api/v1/projects/{project}", projects.update, ADMIN),
+        Route("DELETE", "/api/v1/projects/{project}", projects.delete, ADMIN),
+        Route("GET", "/api/v1/projects/{project}/webhook", projects.webhook, ADMIN),
+        Route("GET", "/api/v1/projects/{project}/deliveries", projects.deliveries, ADMIN),
+        Route("POST", "/api/v1/projects/{project}/builds", builds.start, ADMIN),
+        Route("GET", "/api/v1/builds", builds.list, ADMIN),
+        Route("GET", "/api/v1/builds/{build}", builds.get, ADMIN),
+        Route("POST", "/api/v1/builds/{build}/cancel", builds.cancel, ADMIN),
+        Route("POST", "/api/v1/builds/{build}/retry", builds.retry, ADMIN),
+        Route("GET", "/api/v1/builds/{build}/logs", logs.read, ADMIN),
+        Route("POST", "/api/v1/tokens", tokens.create, ADMIN),
+        Route("GET", "/api/v1/tokens", tokens.list, ADMIN),
+        Route("DELETE", "/api/v1/tokens/{token}", tokens.revoke, ADMIN),
+        Route("POST", "/api/v1/runner/poll", runners.poll, RUNNER),
+        Route("POST", "/api/v1/runner/report", runners.report, RUNNER),
+    ]
+
+
+def _guarded(route: Route, authentication: Authentication) -> Call:
+    async def call(request: web.Request) -> web.StreamResponse:
+        await authentication.admit(request, route.access)
+        return await route.call(request)
+
+    return call

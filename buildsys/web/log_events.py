@@ -1,0 +1,129 @@
+"""Records as readers get them: bytes as they were printed, entries, or server-sent events.
+
+An entry of a `lines` record is a line, an unterminated last line included, so the line at index i has the cursor
+`first + i`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import zstandard
+
+from buildsys.core.logs import END, LINES, LogEntry, LogRecord
+from buildsys.errors import BuildsysError
+
+FRAME_LIMIT = 16 << 20
+"""Bytes that a frame may unfold to; runners put at most 1 MiB into one."""
+
+
+class BadFrame(BuildsysError):
+    """A stored frame that does not open, or unfolds to more than any runner sends."""
+
+    code = "bad_frame"
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which records are asked for; the end always is, as nothing comes after it."""
+
+    job: str | None = None
+    step: int | None = None
+
+    def admits(self, kind: str, job: str | None, step: int | None) -> bool:
+        return kind == END or ((self.job is None or self.job == job) and (self.step is None or self.step == step))
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """The entries [first, last] of a record."""
+
+    record: LogRecord
+    first: int
+    last: int
+
+    @property
+    def printed(self) -> bytes:
+        """The bytes of its lines, exactly as they were printed."""
+        printed = _unfold(self.record)
+        if self.first > self.record.first:
+            printed = printed.split(b"\n", self.first - self.record.first)[-1]
+        if self.last < self.record.last:
+            rest = printed.split(b"\n", self.last - self.first + 1)[-1]
+            printed = printed[: len(printed) - len(rest)]
+        return printed
+
+    @property
+    def lines(self) -> tuple[list[str], bool]:
+        """Its lines without their newlines, bytes that are not UTF-8 replaced; True: the last one had no newline."""
+        *lines, rest = self.printed.decode("utf-8", "replace").split("\n")
+        return ([*lines, rest], True) if rest else (lines, False)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it stands for."""
+        frame = self.record.frame
+        return 256 if frame is None else max(256, zstandard.frame_content_size(frame))
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A server-sent event, encoded: what stands in a record behind some cursor, up to `last`."""
+
+    last: int
+    kind: str
+    job: str | None
+    step: int | None
+    encoded: bytes
+
+
+def behind(record: LogRecord, cursor: int, *, size: int | None = None) -> Piece:
+    """What of the record is behind the cursor, at most `size` entries."""
+    first = max(record.first, cursor + 1)
+    return Piece(record=record, first=first, last=record.last if size is None else min(record.last, first + size - 1))
+
+
+def entries(piece: Piece) -> list[LogEntry]:
+    """The piece's entries one by one."""
+    record = piece.record
+    if record.kind != LINES:
+        return [
+            LogEntry(
+                cursor=record.first, kind=record.kind, at=record.at, job=record.job, step=record.step, data=record.data
+            )
+        ]
+    lines, partial = piece.lines
+    return [
+        LogEntry(
+            cursor=cursor,
+            kind=LINES,
+            at=record.at,
+            job=record.job,
+            step=record.step,
+            text=text,
+            partial=partial and cursor == piece.last,
+        )
+        for cursor, text in enumerate(lines, piece.first)
+    ]
+
+
+def event(piece: Piece) -> Event:
+    """The piece as one event of the WHATWG's server-sent events; JSON has no newlines that could end it early."""
+    record = piece.record
+    place = {"at": record.at, "job": record.job, "step": record.step}
+    if record.kind == LINES:
+        lines, partial = piece.lines
+        data = {"first": piece.first, "last": piece.last, **place, "lines": lines} | (
+            {"partial": True} if partial else {}
+        )
+    else:
+        data = {**(record.data or {}), "cursor": record.first, **place}
+    encoded = b"id: %d\nevent: %s\ndata: %s\n\n" % (piece.last, record.kind.encode(), msgspec.json.encode(data))
+    return Event(last=piece.last, kind=record.kind, job=record.job, step=record.step, encoded=encoded)
+
+
+def _unfold(record: LogRecord) -> bytes:
+    if record.frame is None:
+        return b""
+    try:
+        if zstandard.frame_content_size(record.frame) > FRAME_LIMIT:
+            raise BadFrame(f"the frame at entry {record.first} unfolds to more than {FRAME_LIMIT} bytes")
+        return zstandard.ZstdDecompressor().decompress(record.frame, max_output_size=FRAME_LIMIT)
+    except zstandard.ZstdError as error:
+        raise BadFrame(f"the frame at entry {record.first} does not open: {error}") from error

@@ -1,0 +1,160 @@
+"""/builds/{id}/logs: the one log route, as JSON, as text, or live."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from buildsys.core.logs import END, LINES, LogEntry, LogRecord
+from buildsys.web.builds import build_id
+from buildsys.web.codec import BadRequest, Text, decode_query, json_response
+from buildsys.web.log_events import Filter, Piece, behind, entries
+from buildsys.web.log_feed import LogFeed
+from buildsys.web.services import Stores
+
+PART = 8 << 20
+"""Bytes of log after which a limited answer ends before its limit; it says where to go on."""
+
+WRITE = 256 << 10
+"""Bytes of streamed text that are handed over at once."""
+
+PAGE = 2 << 20
+"""Compressed bytes of log that one query is meant to bring."""
+
+CURSORS = 1 << 63
+"""Cursors are below this: Postgres counts them in a bigint."""
+
+
+class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    after: Text = "0"
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    job: Text | None = None
+    step: int | None = None
+
+
+class LogPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries behind a cursor; `next` is where to go on, `end` says that nothing will ever come behind it."""
+
+    entries: list[LogEntry]
+    next: int
+    end: bool
+
+
+class LogRoutes:
+    def __init__(self, *, stores: Stores, feed: LogFeed) -> None:
+        self._builds = stores.builds
+        self._logs = stores.logs
+        self._feed = feed
+
+    async def read(self, request: web.Request) -> web.StreamResponse:
+        """The log behind a cursor, in the form that `Accept` names; JSON where it names none of ours."""
+        build = (await self._builds.get(build_id(request))).id
+        query = decode_query(request, LogQuery)
+        wanted = Filter(job=query.job, step=query.step)
+        accept = request.headers.get("Accept", "")
+        if "text/event-stream" in accept:
+            return await self._follow(
+                request, build, _cursor(request.headers.get("Last-Event-ID", query.after)), wanted
+            )
+        if "text/plain" not in accept:
+            return await self._entries(build, _cursor(query.after), query.limit or 1000, wanted)
+        if query.limit is None:
+            return await self._stream(request, build, _cursor(query.after), wanted)
+        return await self._text(build, _cursor(query.after), query.limit, wanted)
+
+    async def _entries(self, build: UUID, after: int, limit: int, wanted: Filter) -> web.Response:
+        pieces, next, end = await self._part(build, after, limit, wanted)
+        part = LogPart(entries=[entry for piece in pieces for entry in entries(piece)], next=next, end=end)
+        return json_response(part)
+
+    async def _text(self, build: UUID, after: int, limit: int, wanted: Filter) -> web.Response:
+        pieces, next, _ = await self._part(build, after, limit, wanted, kind=LINES)
+        return web.Response(
+            body=b"".join(piece.printed for piece in pieces),
+            content_type="text/plain",
+            charset="utf-8",
+            headers={"X-Next-Cursor": str(next)},
+        )
+
+    async def _part(
+        self, build: UUID, after: int, limit: int, wanted: Filter, *, kind: str | None = None
+    ) -> tuple[list[Piece], int, bool]:
+        """At most `limit` entries behind the cursor, the cursor of the last one seen, and whether it is the end."""
+        pieces, found, size = list[Piece](), 0, 0
+        cursor, end = after, await self._is_end(build, after)
+        async with contextlib.aclosing(self._records(build, after)) as records:
+            async for record in records:
+                if found >= limit or size >= PART:
+                    break
+                cursor = record.last
+                if wanted.admits(record.kind, record.job, record.step) and kind in (None, record.kind):
+                    piece = behind(record, after, size=limit - found)
+                    pieces.append(piece)
+                    found, size, cursor = found + piece.last - piece.first + 1, size + piece.size, piece.last
+                end = record.kind == END
+        return pieces, cursor, end
+
+    async def _stream(self, request: web.Request, build: UUID, after: int, wanted: Filter) -> web.StreamResponse:
+        """All that is printed behind the cursor, byte for byte, up to now."""
+        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        chunks, size = list[bytes](), 0
+        async with contextlib.aclosing(self._records(build, after)) as records:
+            async for record in records:
+                if record.kind == LINES and wanted.admits(record.kind, record.job, record.step):
+                    chunks.append(behind(record, after).printed)
+                    size += len(chunks[-1])
+                if size >= WRITE:
+                    if not response.prepared:
+                        await response.prepare(request)
+                    await response.write(b"".join(chunks))
+                    chunks, size = [], 0
+        if not response.prepared:
+            await response.prepare(request)
+        await response.write_eof(b"".join(chunks))
+        return response
+
+    async def _follow(self, request: web.Request, build: UUID, after: int, wanted: Filter) -> web.StreamResponse:
+        """Events as they come, up to the end; 204 keeps a browser that has seen the end from asking again."""
+        if await self._is_end(build, after):
+            return web.Response(status=204)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        await response.prepare(request)
+        await response.write(b"retry: 1000\n\n")
+        async with contextlib.aclosing(self._feed.events(build, after=after)) as batches:
+            async for batch in batches:
+                chosen = b"".join(each.encoded for each in batch if wanted.admits(each.kind, each.job, each.step))
+                await response.write(chosen or b":\n\n")
+        await response.write_eof()
+        return response
+
+    async def _is_end(self, build: UUID, cursor: int) -> bool:
+        """Whether the log ends at this cursor. Raises `BadRequest` for one that the log has not reached."""
+        if cursor == 0:
+            return False
+        at_cursor = await self._logs.read(build, after=cursor - 1, size=1)
+        if not at_cursor:
+            raise BadRequest(f"the log has not reached the cursor {cursor}")
+        return at_cursor[0].kind == END
+
+    async def _records(self, build: UUID, after: int) -> AsyncGenerator[LogRecord, None]:
+        """All records behind the cursor, in queries that bring about `PAGE` compressed bytes each."""
+        size = 32
+        while page := await self._logs.read(build, after=after, size=size):
+            for record in page:
+                yield record
+            if len(page) < size:
+                return
+            after = page[-1].last
+            brought = sum(len(record.frame or b"") for record in page)
+            size = max(16, min(1024, size * PAGE // max(1, brought)))
+
+
+def _cursor(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < CURSORS):
+        raise BadRequest("a cursor is the number of an entry")
+    return int(text)
