@@ -1,6 +1,6 @@
 """A job on disk: `folder/`, which the container sees (`buildsys.core.driver`), and the runner's own files beside it.
 
-    JOBS/ASSIGNMENT/           0700
+    JOBS/ASSIGNMENT/           0711: a job's own user passes through it, and sees nothing
         runner                 the id of the runner whose job this is
         marker                 what ends each step's log
         setup/log, setup/status     the set-up, kept in the shape of a step
@@ -51,8 +51,9 @@ class JobFolder:
 
     def claim(self, owner: str) -> bool:
         """Make the runner's own part; whether an earlier life had left a complete job folder."""
-        self.private.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.private / "setup").mkdir(exist_ok=True)
+        self.private.mkdir(parents=True, exist_ok=True)
+        self.private.chmod(0o711)
+        (self.private / "setup").mkdir(mode=0o700, exist_ok=True)
         if not (self.private / "marker").exists():
             _put(self.private / "marker", secrets.token_hex(16))
             _put(self.private / "runner", owner)
@@ -198,4 +199,5 @@ def _put(path: Path, text: str) -> None:
     """Write a file that is either whole or not there."""
     fresh = path.with_suffix(".new")
     fresh.write_text(text)
+    fresh.chmod(0o600)
     fresh.rename(path)

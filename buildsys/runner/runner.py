@@ -35,9 +35,9 @@ log = structlog.get_logger(__name__)
 class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a runner's administrator sets.
 
-    `name` is for people. `data` holds the runner's identity, `jobs` its jobs' folders (the process driver, as root, says
-    where those must be); two runners may share `jobs` but not `data`. `slots` is how many jobs run at a time, `limits`
-    hold for each.
+    `name` is for people. `data` holds the runner's identity, `jobs` its jobs' folders (the process driver, as root,
+    says where those must be); two runners may share `jobs` but not `data`. `slots` is how many jobs run at a time,
+    `limits` hold for each.
     """
 
     installation: str
@@ -98,11 +98,11 @@ class Runner:
     async def run(self) -> None:
         """Poll and run jobs until cancelled. Raises what the orchestrator raises, but waits while it is away."""
         async with asyncio.TaskGroup() as group:
-            swept = False
+            answered = False
             failures = 0
             while True:
                 try:
-                    reply = await self._poll()
+                    reply = await self._poll(wait=POLL_WAIT if answered else 0.0)
                 except Unavailable as error:
                     failures += 1
                     if failures == 1:
@@ -116,11 +116,11 @@ class Runner:
                     self._interrupt(id, Cause.CANCELED)
                 for id in reply.revoked:
                     self._interrupt(id, Cause.REVOKED)
-                if not swept:
-                    swept = True
+                if not answered:
+                    answered = True
                     group.create_task(self._sweep())
 
-    async def _poll(self) -> PollReply:
+    async def _poll(self, *, wait: float) -> PollReply:
         """Ask for work. Without a free slot the question is dropped when one gets free: nothing can be lost with it."""
         free = max(self._config.slots - len(self._jobs), 0)
         poll = Poll(
@@ -132,7 +132,7 @@ class Runner:
             slots=free,
             holding=self.holding,
             ending=tuple(id for id, executor in self._jobs.items() if executor.is_ending),
-            wait=POLL_WAIT,
+            wait=wait,
         )
         if free:
             return await self._orchestrator.poll(poll)

@@ -1,0 +1,191 @@
+"""An orchestrator in memory that holds runners to the rules of a job's sequence, and can be away and forgetful."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import zstandard
+from msgspec.structs import replace
+
+from buildsys.core.assignment import (
+    Assignment,
+    ContainerStarted,
+    Item,
+    JobStopped,
+    LogBatch,
+    Poll,
+    PollReply,
+    Position,
+    Report,
+    ReportReply,
+    StepStarted,
+    StepStopped,
+)
+from buildsys.core.build import Outcome
+from buildsys.core.plan import JobPlan, StepPlan
+from buildsys.errors import Unavailable
+
+
+class Job:
+    """What is stored of a job. `logs` are the decompressed frames of each step, in order."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.position = assignment.position
+        self.logs: dict[int, bytes] = {}
+        self.batches: list[LogBatch] = []
+        self.codes: dict[int, int | None] = {}
+        self.stopped: JobStopped | None = None
+
+    def add(self, item: Item) -> None:
+        """Take the item if it is the next one; a duplicate or one behind a hole changes nothing."""
+        position = self.position
+        assert self.stopped is None or isinstance(item, JobStopped), "an item behind the last one"
+        match item:
+            case ContainerStarted():
+                self.position = replace(position, container=position.container or item.container)
+            case StepStarted() if item.step not in position.started:
+                assert set(position.started) <= set(position.stopped), "two steps at a time"
+                self.position = replace(position, step=item.step, offset=0, started=(*position.started, item.step))
+            case LogBatch() if item.step == position.step and item.offset == position.offset:
+                assert item.step in position.started
+                assert item.step not in position.stopped, "output of a stopped step"
+                assert item.end > item.offset
+                text = zstandard.decompress(item.frame)
+                assert item.lines == text.count(b"\n") + (not text.endswith(b"\n"))
+                self.logs[item.step] = self.logs.get(item.step, b"") + text
+                self.batches.append(item)
+                self.position = replace(position, offset=item.end)
+            case StepStopped() if item.step not in position.stopped:
+                assert (item.outcome is Outcome.SKIPPED) == (item.step not in position.started)
+                self.codes[item.step] = item.exit_code
+                self.position = replace(position, stopped={**position.stopped, item.step: item.outcome})
+            case JobStopped() if self.stopped is None and set(position.started) <= set(position.stopped):
+                self.stopped = item
+
+    @property
+    def outcomes(self) -> dict[int, Outcome]:
+        return self.position.stopped
+
+
+class MemoryOrchestrator:
+    """Offers jobs and stores reports. `faults` is the chance that a report gets lost, answered twice or taken back."""
+
+    def __init__(self, *, faults: float = 0.0, seed: int = 0) -> None:
+        self.jobs: dict[UUID, Job] = {}
+        self.reports = 0
+        self.away = False
+        self.polls: list[Poll] = []
+        self._faults = faults
+        self._random = random.Random(seed)
+        self._held: dict[UUID, str] = {}
+        self._incarnations: dict[str, int] = {}
+        self._canceled: set[UUID] = set()
+        self._revoked: set[UUID] = set()
+        self._past: dict[UUID, list[Job]] = {}
+        self._replies: dict[UUID, list[ReportReply]] = {}
+        self._news = asyncio.Event()
+
+    def offer(self, assignment: Assignment) -> Job:
+        job = self.jobs[assignment.id] = Job(assignment)
+        self._past[assignment.id] = []
+        self._replies[assignment.id] = []
+        self._news.set()
+        return job
+
+    def cancel(self, job: Job) -> None:
+        self._canceled.add(job.assignment.id)
+        self._news.set()
+
+    def revoke(self, job: Job) -> None:
+        self._revoked.add(job.assignment.id)
+        self._news.set()
+
+    async def poll(self, poll: Poll) -> PollReply:
+        if self.away:
+            raise Unavailable("away")
+        self.polls.append(poll)
+        self._incarnations[poll.runner] = max(poll.incarnation, self._incarnations.get(poll.runner, 0))
+        until = asyncio.get_running_loop().time() + poll.wait
+        while (reply := self._answer(poll)) == PollReply() and asyncio.get_running_loop().time() < until:
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), until - asyncio.get_running_loop().time())
+            except TimeoutError:
+                break
+        return reply
+
+    def _answer(self, poll: Poll) -> PollReply:
+        live = [id for id, job in self.jobs.items() if job.stopped is None and id not in self._revoked]
+        given = [id for id in live if self._held.get(id) == poll.runner and id not in poll.holding]
+        free = poll.slots
+        for id in live:
+            if free and id not in self._held:
+                self._held[id] = poll.runner
+                given.append(id)
+                free -= 1
+        told = [id for id in poll.holding if id not in poll.ending]
+        return PollReply(
+            assignments=tuple(replace(self.jobs[id].assignment, position=self.jobs[id].position) for id in given),
+            cancel=tuple(id for id in told if id in self._canceled),
+            revoked=tuple(id for id in told if id in self._revoked),
+        )
+
+    async def report(self, report: Report) -> ReportReply:
+        self.reports += 1
+        await asyncio.sleep(0)
+        id = report.assignment
+        if self.away or self._strikes():
+            raise Unavailable("lost on the way in")
+        if id in self._revoked or report.incarnation < self._incarnations[report.runner]:
+            return ReportReply(position=Position(), revoked=True)
+        assert report.build == self.jobs[id].assignment.build
+        if self._strikes() and self._past[id] and self.jobs[id].stopped is None:
+            vars(self.jobs[id]).update(vars(deepcopy(self._random.choice(self._past[id]))))
+        for item in report.items:
+            self.jobs[id].add(item)
+        if self._faults and self.jobs[id].stopped is None:
+            self._past[id] = [*self._past[id][-3:], deepcopy(self.jobs[id])]
+        reply = ReportReply(position=self.jobs[id].position, cancel=id in self._canceled)
+        self._replies[id].append(reply)
+        if self._strikes():
+            raise Unavailable("lost on the way out")
+        return self._random.choice(self._replies[id]) if self._strikes() and self.jobs[id].stopped is None else reply
+
+    def _strikes(self) -> bool:
+        return self._random.random() < self._faults
+
+
+def assignment(
+    *steps: str | StepPlan, env: dict[str, str] | None = None, limit: float = 60.0, **fields: object
+) -> Assignment:
+    """A job of these steps; a text is the script of one."""
+    plans = tuple(
+        replace(step, number=number)
+        if isinstance(step, StepPlan)
+        else StepPlan(number=number, name=step[:20], run=step)
+        for number, step in enumerate(steps, 1)
+    )
+    whole = {
+        "id": uuid4(),
+        "build": uuid4(),
+        "project": "tests",
+        "job": JobPlan(id="job", name="job", steps=plans),
+        "source": None,
+        "env": env or {},
+        "deadline": datetime.now(UTC) + timedelta(seconds=limit),
+        "position": Position(),
+        "grace": 2.0,
+    }
+    return Assignment(**{**whole, **fields})  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], object], deadline: float = 20.0) -> None:
+    async with asyncio.timeout(deadline):
+        while not condition():
+            await asyncio.sleep(0.005)

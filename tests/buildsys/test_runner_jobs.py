@@ -1,0 +1,335 @@
+"""Jobs run by a real runner with the process driver, reported to an orchestrator that holds it to the rules."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from runner_orchestrator import Job, MemoryOrchestrator, assignment, until
+
+from buildsys.adapters.process import ProcessDriver, jobs_folder
+from buildsys.core.assignment import Source
+from buildsys.core.build import Outcome
+from buildsys.core.plan import Condition, StepPlan
+from buildsys.runner import Runner, RunnerConfig
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from git_server import Repository
+
+SUCCESS, FAILED, SKIPPED = Outcome.SUCCESS, Outcome.FAILED, Outcome.SKIPPED
+
+
+class Bench:
+    """A runner at work, and what it needs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.installation = f"test{uuid4().hex[:12]}"
+        self.jobs = jobs_folder(folder / "jobs", installation=self.installation)
+        self.data = folder / "data"
+        self.driver = ProcessDriver(state=folder / "state")
+        self.orchestrator = MemoryOrchestrator()
+        self._folder = folder
+        self._runner: Runner | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self, **settings: object) -> Runner:
+        config = RunnerConfig(
+            installation=self.installation, name="test", data=self.data, jobs=self.jobs, slots=3,
+            allow_local_repositories=True, **settings,  # type: ignore[arg-type]
+        )  # fmt: skip
+        self._runner = Runner(config=config, drivers=(self.driver,), orchestrator=self.orchestrator)
+        await self._runner.__aenter__()
+        self._running = asyncio.create_task(self._runner.run())
+        return self._runner
+
+    async def stop(self) -> None:
+        if self._runner is not None and self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+            await self._runner.__aexit__(None, None, None)
+            self._runner = None
+            assert self._running.cancelled(), self._running.exception()
+
+    async def run(self, *steps: str | StepPlan, deadline: float = 30.0, **fields: object) -> Job:
+        job = self.orchestrator.offer(assignment(*steps, **fields))  # type: ignore[arg-type]
+        await until(lambda: job.stopped, deadline)
+        return job
+
+    def folders(self) -> list[Path]:
+        return [folder for folder in self.jobs.iterdir() if (folder / "runner").exists()]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    await bench.stop()
+    for container in await bench.driver.list({"buildsys.installation": bench.installation}):
+        from buildsys.core.driver import ContainerSpec
+
+        folder = bench.jobs / container.labels["buildsys.assignment"] / "folder"
+        await bench.driver.remove(ContainerSpec(name=container.name, folder=folder, lifetime=0))
+    await bench.driver.close()
+
+
+async def test_a_job_of_one_step(bench: Bench) -> None:
+    await bench.start()
+    job = await bench.run("echo hello")
+    assert job.logs[1] == b"hello\n"
+    assert job.stopped is not None
+    assert job.stopped.outcome is SUCCESS
+    assert job.outcomes == {0: SUCCESS, 1: SUCCESS}
+    assert job.codes == {0: 0, 1: 0}
+    assert job.position.container is not None
+    assert b"Container started" in job.logs[0]
+    await until(lambda: not bench.folders())
+    assert await bench.driver.list({"buildsys.installation": bench.installation}) == []
+
+
+async def test_a_trivial_job_needs_few_reports(bench: Bench) -> None:
+    await bench.start()
+    await bench.run("echo warm")
+    before = bench.orchestrator.reports
+    for _ in range(10):
+        await bench.run("echo hello")
+    assert bench.orchestrator.reports - before <= 40
+
+
+async def test_steps_share_the_workspace_and_stop_at_a_failure(bench: Bench) -> None:
+    await bench.start()
+    job = await bench.run("echo 1 > file", "cat file; false; echo not reached", "echo not run")
+    assert job.logs[2] == b"1\n"
+    assert job.outcomes == {0: SUCCESS, 1: SUCCESS, 2: FAILED, 3: SKIPPED}
+    assert job.codes[2] == 1
+    assert job.stopped is not None
+    assert job.stopped.outcome is FAILED
+
+
+async def test_conditions(bench: Bench) -> None:
+    await bench.start()
+
+    def step(run: str, condition: Condition, *, goes_on: bool = False) -> StepPlan:
+        return StepPlan(number=0, name=run, run=run, condition=condition, continue_on_error=goes_on)
+
+    job = await bench.run(
+        step("exit 3", Condition.SUCCESS, goes_on=True),
+        step("echo still good", Condition.SUCCESS),
+        step("echo no", Condition.FAILURE),
+        step("exit 4", Condition.SUCCESS),
+        step("echo no", Condition.SUCCESS),
+        step("echo failed", Condition.FAILURE),
+        step("echo always", Condition.ALWAYS),
+    )
+    assert job.outcomes == {
+        0: SUCCESS,
+        1: FAILED,
+        2: SUCCESS,
+        3: SKIPPED,
+        4: FAILED,
+        5: SKIPPED,
+        6: SUCCESS,
+        7: SUCCESS,
+    }
+    assert job.codes[1] == 3
+    assert job.stopped is not None
+    assert job.stopped.outcome is FAILED
+
+
+async def test_shells_and_directories(bench: Bench) -> None:
+    await bench.start()
+    job = await bench.run(
+        "mkdir -p deep/er",
+        StepPlan(number=0, name="bash", run="false | true; echo no", shell="bash", working_directory="deep"),
+        StepPlan(number=0, name="cwd", run="pwd", working_directory="deep/er", condition=Condition.ALWAYS),
+        StepPlan(number=0, name="py", run="print(6 * 7)", shell="python", condition=Condition.ALWAYS),
+        StepPlan(number=0, name="cat", run="as it is $HOME", shell="cat {0}", condition=Condition.ALWAYS),
+    )
+    assert job.outcomes == {0: SUCCESS, 1: SUCCESS, 2: FAILED, 3: SUCCESS, 4: SUCCESS, 5: SUCCESS}
+    assert job.logs[3].endswith(b"/workspace/deep/er\n")
+    assert (job.logs[4], job.logs[5]) == (b"42\n", b"as it is $HOME\n")
+
+
+async def test_values_are_never_read_by_a_shell(bench: Bench, tmp_path: Path) -> None:
+    await bench.start()
+    hostile = f"'; touch {tmp_path}/owned; $(touch {tmp_path}/owned) `touch {tmp_path}/owned`\n\\ \"x\" ' -n *"
+    step = StepPlan(number=0, name="env", run='printf "%s|%s|%s" "$BRANCH" "$OWN" "$CI"', env={"OWN": hostile})
+    job = await bench.run(step, env={"BRANCH": hostile, "OWN": "overridden"})
+    assert job.logs[1].decode() == f"{hostile}|{hostile}|true"
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        StepPlan(number=0, name="x", run="true", env={"A B": "x"}),
+        StepPlan(number=0, name="x", run="true", env={"A": "\0"}),
+        StepPlan(number=0, name="x", run="true", working_directory="../.."),
+        StepPlan(number=0, name="x", run="true", working_directory="/"),
+        StepPlan(number=0, name="x", run="true", shell="fish"),
+    ],
+)
+async def test_a_step_that_cannot_be_run_is_our_error_and_says_why(bench: Bench, step: StepPlan) -> None:
+    await bench.start()
+    job = await bench.run(step)
+    assert job.stopped is not None
+    assert job.stopped.outcome is Outcome.ERRORED
+    assert job.stopped.reason
+    assert job.stopped.reason.encode() in job.logs[0]
+    assert job.outcomes == {0: Outcome.ERRORED, 1: SKIPPED}
+
+
+async def test_the_commit_is_the_workspace(bench: Bench, tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repository")
+    commit = repository.commit({"Makefile": "all:\n", "a/b": "c"})
+    await bench.start()
+    steps = ("cat a/b; git rev-parse HEAD; git status --short", "echo new > a/new; rm Makefile")
+    job = await bench.run(*steps, source=Source(url=str(repository.path), commit=commit))
+    assert job.logs[1].decode() == f"c{commit}\n"
+    assert job.outcomes == {0: SUCCESS, 1: SUCCESS, 2: SUCCESS}
+    assert f"Checked out {commit}".encode() in job.logs[0]
+
+
+async def test_a_source_that_cannot_be_read(bench: Bench, tmp_path: Path) -> None:
+    await bench.start()
+    job = await bench.run("echo no", source=Source(url=str(tmp_path / "nothing"), commit="a" * 40))
+    assert job.stopped is not None
+    assert job.stopped.outcome is Outcome.ERRORED
+    assert "does not" in (job.stopped.reason or "")
+    assert job.outcomes == {0: Outcome.ERRORED, 1: SKIPPED}
+
+
+async def test_every_byte_under_every_fault(bench: Bench) -> None:
+    """Reports are lost, answered twice, and taken back, and the log is what was printed."""
+    bench.orchestrator = MemoryOrchestrator(faults=0.15, seed=7)
+    await bench.start()
+    script = "i=1; while [ $i -le 20000 ]; do echo $i; [ $((i % 2000)) -ne 0 ] || sleep 0.05; i=$((i+1)); done"
+    job = await bench.run(script, "echo second", deadline=60)
+    assert job.logs[1] == b"".join(b"%d\n" % number for number in range(1, 20001))
+    assert job.logs[2] == b"second\n"
+    assert job.outcomes == {0: SUCCESS, 1: SUCCESS, 2: SUCCESS}
+
+
+async def test_an_orchestrator_that_is_away_does_not_stop_a_job(bench: Bench, tmp_path: Path) -> None:
+    await bench.start()
+    job = bench.orchestrator.offer(assignment("echo before; sleep 0.5; echo after", "echo second"))
+    await until(lambda: 1 in job.position.started)
+    bench.orchestrator.away = True
+    done = bench.jobs / str(job.assignment.id) / "folder" / "steps" / "2" / "status"
+    await until(done.exists)
+    assert job.stopped is None
+    bench.orchestrator.away = False
+    await until(lambda: job.stopped)
+    assert (job.logs[1], job.logs[2]) == (b"before\nafter\n", b"second\n")
+
+
+async def test_cancel(bench: Bench) -> None:
+    await bench.start()
+    job = bench.orchestrator.offer(
+        assignment("trap 'echo asked; exit 9' TERM; echo started; while :; do sleep 0.05; done", "echo no")
+    )
+    await until(lambda: b"started" in job.logs.get(1, b""))
+    bench.orchestrator.cancel(job)
+    await until(lambda: job.stopped)
+    assert job.logs[1].startswith(b"started\n")
+    assert job.logs[1].endswith(b"asked\n")
+    assert job.outcomes == {0: SUCCESS, 1: Outcome.CANCELED, 2: SKIPPED}
+    assert job.codes[1] == 9
+    assert job.stopped is not None
+    assert job.stopped.outcome is Outcome.CANCELED
+
+
+async def test_the_limit_ends_what_does_not_listen(bench: Bench) -> None:
+    await bench.start()
+    job = await bench.run(
+        "trap '' TERM; echo started; while :; do sleep 0.05; done",
+        StepPlan(number=0, name="always", run="echo no", condition=Condition.ALWAYS),
+        limit=1.5,
+        grace=0.3,
+    )
+    assert job.logs[1] == b"started\n"
+    assert job.outcomes == {0: SUCCESS, 1: Outcome.TIMED_OUT, 2: SKIPPED}
+    assert job.stopped is not None
+    assert job.stopped.outcome is Outcome.TIMED_OUT
+    assert await bench.driver.list({"buildsys.installation": bench.installation}) == []
+
+
+async def test_a_revoked_job_is_forgotten(bench: Bench) -> None:
+    runner = await bench.start()
+    job = bench.orchestrator.offer(assignment("echo started; sleep 60"))
+    await until(lambda: 1 in job.logs)
+    bench.orchestrator.revoke(job)
+    await until(lambda: not runner.holding and not bench.folders())
+    assert await bench.driver.list({"buildsys.installation": bench.installation}) == []
+    assert job.stopped is None
+
+
+async def test_a_lost_container_is_an_error(bench: Bench) -> None:
+    await bench.start()
+    job = bench.orchestrator.offer(assignment("echo started; sleep 60", "echo no"))
+    await until(lambda: 1 in job.logs)
+    (container,) = await bench.driver.list({"buildsys.installation": bench.installation})
+    from buildsys.core.driver import ContainerSpec
+
+    folder = bench.jobs / str(job.assignment.id) / "folder"
+    await bench.driver.remove(ContainerSpec(name=container.name, folder=folder, lifetime=0))
+    await until(lambda: job.stopped)
+    assert job.stopped is not None
+    assert job.stopped.outcome is Outcome.ERRORED
+    assert (job.stopped.reason or "").startswith("container lost")
+    assert job.outcomes == {0: SUCCESS, 1: Outcome.ERRORED, 2: SKIPPED}
+    assert job.logs[1] == b"started\n"
+
+
+async def test_a_next_life_goes_on_in_the_middle_of_a_step(bench: Bench, tmp_path: Path) -> None:
+    await bench.start()
+    first = bench.orchestrator.offer(assignment("i=0; while [ $i -lt 40 ]; do echo $i; i=$((i+1)); sleep 0.05; done"))
+    await until(lambda: 1 in first.logs)
+    await bench.stop()
+    assert first.stopped is None
+    await bench.start()
+    await until(lambda: first.stopped)
+    assert first.logs[1] == b"".join(b"%d\n" % number for number in range(40))
+    assert first.outcomes == {0: SUCCESS, 1: SUCCESS}
+    assert [poll.incarnation for poll in bench.orchestrator.polls][-1] == 2
+
+
+async def test_what_nobody_wants_any_more_is_swept(bench: Bench) -> None:
+    await bench.start()
+    job = bench.orchestrator.offer(assignment("echo started; sleep 60"))
+    await until(lambda: 1 in job.logs)
+    await bench.stop()
+    bench.orchestrator.revoke(job)
+    await bench.start()
+    await until(lambda: not bench.folders())
+    assert await bench.driver.list({"buildsys.installation": bench.installation}) == []
+
+
+async def test_more_jobs_than_slots(bench: Bench) -> None:
+    await bench.start()
+    jobs = [bench.orchestrator.offer(assignment(f"echo {number}")) for number in range(12)]
+    await until(lambda: all(job.stopped for job in jobs))
+    assert [job.logs[1] for job in jobs] == [b"%d\n" % number for number in range(12)]
+    assert max(len(poll.holding) for poll in bench.orchestrator.polls) <= 3
+
+
+async def test_secrets_are_masked(bench: Bench) -> None:
+    await bench.start()
+    job = await bench.run(
+        'printf "a hunter2hunt b hun"; sleep 0.4; printf "ter2 "; sleep 0.4; echo "$TOKEN"; printf hunter',
+        env={"TOKEN": "two\nlines"},
+        secrets=("hunter2", "two\nlines"),
+    )
+    assert job.logs[1] == b"a ***hunt b *** ***\nhunter"
+
+
+async def test_the_log_limit_says_so(bench: Bench) -> None:
+    await bench.start()
+    job = await bench.run("i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done; exit 5", log_limit=4096)
+    printed = b"".join(b"%d\n" % number for number in range(3000))[:4096]
+    assert job.logs[1].startswith(printed)
+    assert job.logs[1].endswith(b"\nbuildsys: the step's log limit of 4096 bytes was reached; the rest was not kept\n")
+    assert job.codes[1] == 5
