@@ -83,7 +83,7 @@ async def examine(config: Config) -> list[Check]:
 
 
 async def _look(name: str, check: Callable[[], Awaitable[Check] | Check]) -> Check:
-    """The check's result; an error with a way out, and silence, are results too."""
+    """The check's result; an error, which says `what happened: the way out`, and silence are results too."""
     try:
         async with asyncio.timeout(LIMIT):
             found = check()
@@ -159,7 +159,9 @@ async def check_database(url: str) -> Check:
         connection = await asyncpg.connect(url, timeout=LIMIT / 2)
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         way_out = "See that the server runs and that host, user and password in --database-url are right."
-        return Check(name=name, status="fail", detail=f"it cannot be reached: {error}", way_out=way_out)
+        return Check(
+            name=name, status="fail", detail=f"it cannot be reached: {str(error) or 'no answer'}", way_out=way_out
+        )
     try:
         version = connection.get_server_version()
         if version.major < OLDEST_POSTGRES:
@@ -244,7 +246,7 @@ async def check_docker(host: str | None, *, needed: bool) -> Check:
         version = await docker.version()
         info = await docker.system.info()
     except (aiohttp.ClientError, aiodocker.DockerError, OSError) as error:
-        denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM)
+        denied = "Permission denied" in str(error)  # aiodocker keeps the system's error only as text
         way_out = (
             "Join the group docker (usermod -aG docker USER, then log in anew)." if denied else "Start the engine."
         )

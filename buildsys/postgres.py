@@ -53,6 +53,7 @@ SETTINGS = {
     "shared_buffers": "128MB",
     "synchronous_commit": "on",
     "jit": "off",  # our queries are short: compiling costs more than it saves
+    "max_parallel_workers_per_gather": "0",  # they share memory through /dev/shm, which Docker keeps at 64 MB
     "max_wal_size": "1GB",
     "timezone": "UTC",
     "log_timezone": "UTC",
