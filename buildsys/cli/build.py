@@ -1,0 +1,189 @@
+"""`buildsys build`: start, watch, cancel and retry builds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from buildsys.cli.session import Session, api_command
+from buildsys.cli.terminal import plain
+
+STATES = ("queued", "starting", "running", "stopped")
+
+
+@click.group()
+def build() -> None:
+    """Start, watch, cancel and retry builds.
+
+    BUILD is a build's id, the start of one that is unique, or PROJECT#NUMBER.
+
+    \b
+    Example:
+      buildsys build start hello --follow
+    """
+
+
+@build.command()
+@click.argument("project")
+@click.option("--branch", help="Build the head of this branch; else of the default branch.")
+@click.option("--commit", help="Build this commit, by its full id.")
+@click.option("--follow", "-f", is_flag=True, help="Watch it to its end; the exit code is the build's.")
+@api_command
+async def start(session: Session, project: str, branch: str | None, commit: str | None, follow: bool) -> int:
+    """Start what a push would start.
+
+    With --follow the exit code is 0 success, 1 failed, 3 canceled, 4 timed out, 5 errored (the highest, where several
+    workflows match). Ctrl-C stops watching, not the build.
+
+    \b
+    Examples:
+      buildsys build start hello --follow
+      buildsys build start hello --branch release
+    """
+    if branch and commit:
+        raise click.UsageError("Give --branch or --commit, not both.")
+    chosen = {key: value for key, value in (("branch", branch), ("commit", commit)) if value}
+    made = (await session.client.post(f"/projects/{project}/builds", chosen))["builds"]
+    return await _answer(session, made, follow)
+
+
+@build.command(name="list")
+@click.option("--project", help="Builds of this project only.")
+@click.option("--state", type=click.Choice(STATES), help="Builds in this state only.")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many, newest first.")
+@api_command
+async def list_(session: Session, project: str | None, state: str | None, limit: int) -> None:
+    """List builds, newest first.
+
+    \b
+    Example:
+      buildsys build list --project hello --state running
+    """
+    found = (await session.client.get("/builds", project=project, state=state, limit=limit))["builds"]
+    if session.json:
+        session.terminal.answer(found)
+    elif not found:
+        session.terminal.say("There are no such builds.")
+    else:
+        titles = ["build", "state", "branch", "commit", "took", "id", "title"]
+        session.terminal.table(titles, [_row(session, each) for each in found])
+
+
+@build.command()
+@click.argument("name", metavar="BUILD")
+@api_command
+async def show(session: Session, name: str) -> None:
+    """Show a build with its jobs and steps, and why it waits or how it ended.
+
+    \b
+    Example:
+      buildsys build show hello#12
+    """
+    from buildsys.cli.naming import find_build
+
+    found = await find_build(session.client, name)
+    if session.json:
+        session.terminal.answer(found)
+    else:
+        _print_build(session, found)
+
+
+@build.command()
+@click.argument("name", metavar="BUILD")
+@api_command
+async def cancel(session: Session, name: str) -> None:
+    """Cancel a build. It is canceled once its containers are proven gone.
+
+    \b
+    Example:
+      buildsys build cancel hello#12
+    """
+    from buildsys.cli.naming import find_build
+
+    found = await find_build(session.client, name)
+    now = await session.client.post(f"/builds/{found['id']}/cancel")
+    if session.json:
+        session.terminal.answer(now)
+    elif now["state"] == "stopped":
+        session.terminal.say(f"{_name(now)} is over: {session.terminal.word(now['outcome'])}.")
+    else:
+        session.terminal.say(f"{_name(now)} is being canceled. To see it end: buildsys logs -f {now['id']}")
+
+
+@build.command()
+@click.argument("name", metavar="BUILD")
+@click.option("--follow", "-f", is_flag=True, help="Watch it to its end; the exit code is the build's.")
+@api_command
+async def retry(session: Session, name: str, follow: bool) -> int:
+    """Run a build that is over once more, as its next attempt.
+
+    \b
+    Example:
+      buildsys build retry hello#12 --follow
+    """
+    from buildsys.cli.naming import find_build
+
+    found = await find_build(session.client, name)
+    return await _answer(session, [await session.client.post(f"/builds/{found['id']}/retry")], follow)
+
+
+async def _answer(session: Session, made: list[dict[str, Any]], follow: bool) -> int:
+    if follow:
+        from buildsys.cli.follow import watch
+
+        return max([await watch(session.client, session.terminal, each) for each in made], default=0)
+    if session.json:
+        session.terminal.answer(made)
+    for each in made if not session.json else ():
+        session.terminal.say(f"{_name(each)} is queued. To watch it: buildsys logs -f {each['id']}")
+    return 0
+
+
+def _name(build: dict[str, Any]) -> str:
+    attempt = f" attempt {build['attempt']}" if build["attempt"] > 1 else ""
+    return f"{build['project']}#{build['number']}{attempt}"
+
+
+def _row(session: Session, build: dict[str, Any]) -> list[str]:
+    return [
+        _name(build),
+        session.terminal.word(build["outcome"] or build["state"]),
+        plain(build["branch"]),
+        build["commit"][:10],
+        _took(build),
+        build["id"][:8],
+        plain(build["title"])[:60],
+    ]
+
+
+def _print_build(session: Session, build: dict[str, Any]) -> None:
+    say, word = session.terminal.say, session.terminal.word
+    say(f"{_name(build)}  {word(build['outcome'] or build['state'])}  {_took(build)}")
+    rows = [
+        ("id", build["id"]),
+        ("commit", f"{build['commit']} on {build['branch']}"),
+        ("title", build["title"]),
+        ("workflow", f"{build['workflow']}, by {build['event']}"),
+        ("waits", build["waiting"]),
+        ("reason", build["reason"]),
+        *((passed["state"], passed["at"]) for passed in build["history"]),
+    ]
+    for key, value in rows:
+        if value:
+            say(f"  {click.style(f'{key:<10}', dim=True)}{plain(value)}")
+    for job in build["jobs"]:
+        reason = f" ({plain(job['reason'])})" if job["reason"] else ""
+        say(f"\n  {plain(job['name'])}  {word(job['outcome'] or job['state'])}{reason}  {_took(job)}")
+        for step in job["steps"]:
+            code = f", exit {step['exit_code']}" if step["exit_code"] else ""
+            state = word(step["outcome"] or step["state"])
+            say(f"    {step['number']}  {plain(step['name'])}  {state}{code}  {_took(step)}")
+
+
+def _took(thing: dict[str, Any]) -> str:
+    if not thing["started_at"]:
+        return ""
+    stopped = datetime.fromisoformat(thing["stopped_at"]) if thing["stopped_at"] else datetime.now(UTC)
+    return f"{(stopped - datetime.fromisoformat(thing['started_at'])).total_seconds():.1f} s"

@@ -1,0 +1,170 @@
+"""A build watched to its end: its log on stdout, a line for each state and step on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from buildsys.cli.client import Client
+from buildsys.cli.events import Event, follow
+from buildsys.cli.terminal import COLORS, MARKS, Terminal, plain
+from buildsys.core.build import Outcome
+from buildsys.core.logs import END, LINES
+from buildsys.errors import Unavailable
+
+EXIT_CODES = {
+    Outcome.SUCCESS: 0,
+    Outcome.SKIPPED: 0,
+    Outcome.FAILED: 1,
+    Outcome.CANCELED: 3,
+    Outcome.TIMED_OUT: 4,
+    Outcome.ERRORED: 5,
+}
+LOOK = 2.0
+"""Seconds between two looks at why a queued build waits."""
+
+
+async def watch(
+    client: Client,
+    terminal: Terminal,
+    build: dict[str, Any],
+    *,
+    after: int = 0,
+    job: str | None = None,
+    step: int | None = None,
+) -> int:
+    """Show a build's log behind the cursor, live, until its end, and return the exit code that stands for its outcome.
+
+    `job` and `step` choose whose lines are shown. Cancelled, it says that the build goes on.
+    """
+    narrator = Narrator(terminal)
+    narrator.introduce(build)
+    try:
+        async with (
+            _reasons_told(client, narrator, build),
+            contextlib.aclosing(follow(client, build["id"], after=after, broken=narrator.broken)) as events,
+        ):
+            async for event in events:
+                if _chosen(event, job, step):
+                    narrator.tell(event)
+    except asyncio.CancelledError:
+        terminal.note(f"\nThe build goes on. To cancel it: buildsys build cancel {build['id']}")
+        raise
+    outcome = narrator.outcome or (await client.get(f"/builds/{build['id']}"))["outcome"]
+    return EXIT_CODES[Outcome(outcome)]
+
+
+class Narrator:
+    """Tells a build's events to a person, or to a program where the terminal is set to JSON."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.outcome: str | None = None
+        self._terminal = terminal
+        self._names: dict[tuple[str, int], str] = {}
+        self._since: dict[tuple[str, int], datetime] = {}
+        self._place: tuple[str, int] | None = None
+        self._open = False
+
+    def introduce(self, build: dict[str, Any]) -> None:
+        if self._terminal.json:
+            self._terminal.answer(build)
+            return
+        attempt = f" attempt {build['attempt']}" if build["attempt"] > 1 else ""
+        name = f"{build['project']} #{build['number']}{attempt}"
+        self._note(f"● {name} · {plain(build['branch'])} · {build['commit'][:10]} · {plain(build['title'])}")
+
+    def waiting(self, reason: str) -> None:
+        """Say why a queued build waits."""
+        if not self._terminal.json:
+            self._note(f"· queued: {plain(reason)}", color="yellow")
+
+    def broken(self, reason: str) -> None:
+        """Say that the connection broke and is being made again."""
+        self._note(f"buildsys: the connection broke ({plain(reason)}); connecting again", color="yellow")
+
+    def tell(self, event: Event) -> None:
+        data = event.data
+        if event.kind == END:
+            self.outcome = data["outcome"]
+        if self._terminal.json:
+            self._terminal.answer({"kind": event.kind, **data})
+        elif event.kind == LINES:
+            self._lines(data)
+        elif event.kind in ("step_started", "step_stopped"):
+            self._step(event.kind, data)
+        elif "outcome" in data:
+            self._stopped(data.get("job") or "build", data["outcome"], data.get("reason"))
+        else:
+            details = [plain(data[key]) for key in ("job", "driver", "reason") if data.get(key)]
+            self._note(f"· {plain(event.kind).replace('_', ' ').removeprefix('build ')} {' · '.join(details)}".rstrip())
+
+    def _lines(self, data: dict[str, Any]) -> None:
+        place = (data["job"], data["step"])
+        if place != self._place:
+            self._note(f"▸ {self._name(place)}", color="cyan")
+            self._place = place
+        *whole, last = data["lines"]
+        for line in whole:
+            self._terminal.log(line)
+        self._open = bool(data.get("partial"))
+        self._terminal.log(last, end="" if self._open else "\n")
+
+    def _step(self, kind: str, data: dict[str, Any]) -> None:
+        place, at = (data["job"], data["step"]), datetime.fromisoformat(data["at"])
+        if kind == "step_started":
+            self._names[place], self._since[place] = data["name"], at
+            self._note(f"▸ {self._name(place)}", color="cyan")
+            self._place = place
+            return
+        since = self._since.get(place)
+        exit_code = data.get("exit_code")
+        self._stopped(
+            self._name(place),
+            data["outcome"],
+            f"exit {exit_code}" if exit_code else None,
+            at - since if since else None,
+        )
+        self._place = None
+
+    def _stopped(self, name: str, outcome: str, reason: str | None, took: timedelta | None = None) -> None:
+        details = [outcome, *([plain(reason)] if reason else []), *([f"{took.total_seconds():.1f} s"] if took else [])]
+        self._note(f"{MARKS.get(outcome, '·')} {name}: {' · '.join(details)}", color=COLORS.get(outcome))
+
+    def _name(self, place: tuple[str, int]) -> str:
+        return plain(f"{place[0]} / {self._names.get(place, f'step {place[1]}')}")
+
+    def _note(self, text: str, *, color: str | None = None) -> None:
+        if self._open and self._terminal.interactive:
+            self._terminal.say()
+        self._open = False
+        self._terminal.note(text, color=color)
+
+
+@contextlib.asynccontextmanager
+async def _reasons_told(client: Client, narrator: Narrator, build: dict[str, Any]) -> AsyncIterator[None]:
+    """Beside the body, say why the build waits for as long as it is queued."""
+
+    async def look() -> None:
+        told, now = None, build
+        while now["state"] == "queued":
+            if now["waiting"] not in (None, told):
+                narrator.waiting(told := now["waiting"])
+            await asyncio.sleep(LOOK)
+            with contextlib.suppress(Unavailable):
+                now = await client.get(f"/builds/{build['id']}")
+
+    looking = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+def _chosen(event: Event, job: str | None, step: int | None) -> bool:
+    if event.kind == END:
+        return True
+    return job in (None, event.data.get("job")) and step in (None, event.data.get("step"))

@@ -1,0 +1,64 @@
+"""What people type for a build, found: an id, the start of one that is unique, or PROJECT#NUMBER."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from buildsys.cli.client import Client
+from buildsys.errors import Invalid, NotFound
+
+PAGE = 100
+RECENT = 1000
+"""How many builds the start of an id is looked for in."""
+
+
+async def find_build(client: Client, name: str) -> dict[str, Any]:
+    """The build with its jobs and steps; of PROJECT#NUMBER the latest attempt. Raises `NotFound` and `Invalid`."""
+    if numbered := re.fullmatch(r"(?P<project>[^#/]+)[#/](?P<number>\d{1,9})", name):
+        id = await _numbered(client, numbered["project"], int(numbered["number"]))
+    elif re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", name):
+        id = str(UUID(name))
+    elif re.fullmatch(r"[0-9a-f][0-9a-f-]{3,35}", name):
+        id = await _started(client, name)
+    else:
+        raise Invalid(f"{name!r} names no build: give its id, the first 4 or more characters of it, or PROJECT#NUMBER.")
+    build: dict[str, Any] = await client.get(f"/builds/{id}")
+    return build
+
+
+async def _numbered(client: Client, project: str, number: int) -> str:
+    async for build in _newest_first(client, project):
+        if build["number"] == number:
+            return str(build["id"])
+        if build["number"] < number and build["attempt"] == 1:
+            break  # later attempts are queued after the first ones, so the rest is older still
+    raise NotFound(f"Project {project} has no build {number}: buildsys build list --project {project}")
+
+
+async def _started(client: Client, prefix: str) -> str:
+    found, seen = list[str](), 0
+    async for build in _newest_first(client, None):
+        if build["id"].startswith(prefix):
+            found.append(build["id"])
+        seen += 1
+        if seen == RECENT:
+            break
+    if not found:
+        raise NotFound(f"None of the newest {RECENT} builds has an id that starts with {prefix!r}.")
+    if len(found) > 1:
+        raise Invalid(f"{len(found)} builds have ids that start with {prefix!r}, such as {', '.join(found[:3])}.")
+    return found[0]
+
+
+async def _newest_first(client: Client, project: str | None) -> AsyncIterator[dict[str, Any]]:
+    before: str | None = None
+    while True:
+        page = await client.get("/builds", project=project, limit=PAGE, before=before)
+        for build in page["builds"]:
+            yield build
+        before = page["next"]
+        if before is None:
+            return
