@@ -1,0 +1,75 @@
+"""Time, passed to whoever needs it: the wall, a clock that never jumps, sleeping, and deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """All that this package and its users know of time."""
+
+    def now(self) -> datetime:
+        """The time of day, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some start, never set back, running on while the machine is suspended."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so many seconds; none or fewer give way once."""
+        ...
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        """Cancel the body after so many seconds (None: never) and raise `TimeoutError`, as `asyncio.timeout` does."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks. `monotonic` is CLOCK_BOOTTIME, which, unlike Python's, counts a suspended machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        return asyncio.timeout(seconds)
+
+
+class DatabaseClock:
+    """A clock whose `now` is the database's, never ahead of it: sampled now and then, carried on by `monotonic`.
+
+    Schedules are due by the database's clock, so that all nodes agree. A sample is taken as of the moment its answer
+    arrived; the database was that far or farther. Before the first sample it is the given clock's own time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sampled = clock.now()
+        self._at = clock.monotonic()
+
+    def sample(self, database_now: datetime) -> None:
+        """Take over the database's time, read just now."""
+        self._sampled = database_now
+        self._at = self._clock.monotonic()
+
+    def now(self) -> datetime:
+        return self._sampled + timedelta(seconds=self._clock.monotonic() - self._at)
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        return self._clock.timeout(seconds)

@@ -1,0 +1,175 @@
+"""The database: a pool of connections that runs named queries and waits out a server that is away for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+
+import asyncpg
+import msgspec
+
+from actors.errors import DatabaseUnavailable
+from actors.queries import Query
+
+_NOT_CONNECTED = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    OSError,
+    TimeoutError,
+)
+
+LOST = (*_NOT_CONNECTED, asyncpg.OperatorInterventionError, asyncpg.InterfaceError)
+"""What a statement raises whose connection is lost on the way."""
+
+_SETTINGS = {
+    "application_name": "actors",
+    "TimeZone": "UTC",
+    "lock_timeout": "5s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_user_timeout": "10s",
+    "synchronous_commit": "on",
+}
+"""Limits of each session, so that neither a hung peer nor a forgotten transaction holds a row for long."""
+
+
+class Transaction:
+    """Named queries on one connection, inside its transaction."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    async def one(self, query: Query, **params: Any) -> asyncpg.Record | None:
+        """The first row, or None."""
+        return await self.connection.fetchrow(query.text, *query.arguments(params))
+
+    async def many(self, query: Query, **params: Any) -> list[asyncpg.Record]:
+        """All rows."""
+        rows: list[asyncpg.Record] = await self.connection.fetch(query.text, *query.arguments(params))
+        return rows
+
+    async def execute(self, query: Query, **params: Any) -> int:
+        """Run the query; how many rows it touched."""
+        return row_count(await self.connection.execute(query.text, *query.arguments(params)))
+
+
+class Database:
+    """A pool of at most `size` connections, used with `async with`.
+
+    Every query waits up to `patience` seconds for a connection while the server is away, and then raises
+    `DatabaseUnavailable`; nothing was sent then. A connection that is lost under a running statement raises asyncpg's
+    own error: the outcome is unknown and only the caller can tell whether to try again. JSONB columns hold what
+    msgspec makes of Python values.
+    """
+
+    def __init__(self, dsn: str, *, size: int = 10, patience: float = 30.0) -> None:
+        self.dsn = dsn
+        self._size = size
+        self._patience = patience
+        self._pool: Any = None
+
+    @property
+    def pool(self) -> Any:
+        """The asyncpg pool, for what named queries do not cover."""
+        assert self._pool is not None, "the database is used outside of its 'async with'"
+        return self._pool
+
+    async def __aenter__(self) -> Self:
+        async def create() -> Any:
+            return await asyncpg.create_pool(
+                self.dsn,
+                min_size=1,
+                max_size=self._size,
+                command_timeout=30,
+                timeout=10,
+                server_settings=_SETTINGS,
+                init=_prepare,
+                connection_class=_Connection,
+            )
+
+        self._pool = await self._patiently(create)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pool, self._pool = self._pool, None
+        try:
+            async with asyncio.timeout(5):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+    async def one(self, query: Query, **params: Any) -> asyncpg.Record | None:
+        """The first row, or None."""
+        async with self._session() as session:
+            return await session.one(query, **params)
+
+    async def many(self, query: Query, **params: Any) -> list[asyncpg.Record]:
+        """All rows."""
+        async with self._session() as session:
+            return await session.many(query, **params)
+
+    async def execute(self, query: Query, **params: Any) -> int:
+        """Run the query; how many rows it touched."""
+        async with self._session() as session:
+            return await session.execute(query, **params)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A connection of one's own in a transaction: committed at the end of the block, rolled back by an error."""
+        async with self._session() as session, session.connection.transaction():
+            yield session
+
+    async def connect(self) -> Any:
+        """A connection outside of the pool, for listening; the caller closes it."""
+        connection = await asyncpg.connect(self.dsn, timeout=10, command_timeout=30, server_settings=_SETTINGS)
+        await _prepare(connection)
+        return connection
+
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[Transaction]:
+        connection = await self._patiently(self.pool.acquire)
+        try:
+            yield Transaction(connection)
+        finally:
+            await self.pool.release(connection, timeout=5)
+
+    async def _patiently(self, connect: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        until, pause = loop.time() + self._patience, 0.02
+        while True:
+            try:
+                return await connect()
+            except _NOT_CONNECTED as error:
+                if loop.time() + pause > until:
+                    raise DatabaseUnavailable(f"no connection in {self._patience:g} s: {error}") from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+
+def row_count(status: str) -> int:
+    """The rows that a command's status ('UPDATE 3') speaks of."""
+    last = status.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is not typed
+    """A pooled connection that goes back as it is: nothing here changes a session, and a reset is a round trip."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + msgspec.json.encode(value),
+        decoder=lambda data: msgspec.json.decode(data[1:]),
+    )
