@@ -33,14 +33,14 @@ class Masker:
         return cut
 
     def mask(self, data: bytes | bytearray) -> bytes:
-        """`data` with every secret masked; occurrences that touch or overlap become one mask."""
+        """`data` with every secret masked; occurrences that overlap become one mask."""
         spans = sorted(span for secret in self._secrets for span in _occurrences(data, secret))
         if not spans:
             return bytes(data)
         pieces: list[bytes] = []
         done = 0
         for start, end in spans:
-            if start > done or not pieces:
+            if start >= done:
                 pieces += [bytes(data[done:start]), MASK]
             done = max(done, end)
         return b"".join([*pieces, bytes(data[done:])])

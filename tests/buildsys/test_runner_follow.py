@@ -1,0 +1,218 @@
+"""A log is cut into batches that join to exactly what was printed, without any part of a secret or of the marker."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import zstandard
+
+from buildsys.core.assignment import LogBatch
+from buildsys.core.plan import StepPlan
+from buildsys.runner.folder import JobFolder
+from buildsys.runner.follow import FLOOD, LogFollower
+from buildsys.runner.masking import Masker
+from buildsys.runner.script import program
+
+STEP = 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    folder = JobFolder(jobs=tmp_path, assignment=uuid4())
+    folder.claim("owner")
+    step = StepPlan(number=STEP, name="step", run="true")
+    folder.create({STEP: program(step, root=folder.path, env={})}, log_limit=1 << 30)
+    return folder
+
+
+def step(folder: JobFolder) -> Path:
+    return folder.path / "steps" / str(STEP)
+
+
+def follower(folder: JobFolder, *secrets: str, offset: int = 0, log_limit: int = 1 << 30) -> LogFollower:
+    return LogFollower(folder=folder, step=STEP, offset=offset, masker=Masker(secrets), log_limit=log_limit)
+
+
+def append(folder: JobFolder, data: bytes) -> None:
+    with (step(folder) / "log").open("ab") as log:
+        log.write(data)
+
+
+def text(batch: LogBatch | None) -> bytes:
+    return zstandard.decompress(batch.frame) if batch is not None else b""
+
+
+def rest(log: LogFollower) -> bytes:
+    joined = b""
+    while (batch := log.finish()) is not None:
+        joined += text(batch)
+    return joined
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("buildsys.runner.follow.time.monotonic", clock.monotonic)
+    return clock
+
+
+def test_a_line_after_quiet_goes_at_once_and_the_next_ones_gather(folder: JobFolder, clock: Clock) -> None:
+    log = follower(folder)
+    assert log.take() is None
+    append(folder, b"one\n")
+    assert text(log.take()) == b"one\n"
+    append(folder, b"two\n")
+    assert log.take() is None
+    clock.now += 0.1
+    append(folder, b"three\n")
+    assert log.take() is None
+    clock.now += 0.2
+    assert text(log.take()) == b"two\nthree\n"
+
+
+def test_an_open_line_is_cut_after_a_second(folder: JobFolder, clock: Clock) -> None:
+    log = follower(folder)
+    append(folder, b"whole\nopen")
+    assert log.take() is None
+    clock.now += 0.25
+    first = log.take()
+    assert (text(first), first and first.lines) == (b"whole\n", 1)
+    clock.now += 0.9
+    assert log.take() is None
+    clock.now += 0.2
+    second = log.take()
+    assert (text(second), second and second.lines) == (b"open", 1)
+    assert second is not None
+    assert (second.offset, second.end) == (6, 10)
+
+
+def test_a_flood_goes_in_large_batches(folder: JobFolder) -> None:
+    log = follower(folder)
+    flood = b"x" * 99 + b"\n"
+    append(folder, flood * 30_000)
+    batches = []
+    while (batch := log.take()) is not None:
+        batches.append(batch)
+    assert max(batch.end - batch.offset for batch in batches) <= FLOOD
+    assert len(batches) <= 4
+    assert b"".join(map(text, batches)) + rest(log) == flood * 30_000
+
+
+def test_nothing_from_the_marker_on(folder: JobFolder, clock: Clock) -> None:
+    """However it arrives: no part of the marker, and nothing behind it."""
+    log = follower(folder)
+    append(folder, b"last\n")
+    assert text(log.take()) == b"last\n"
+    for byte in folder.marker:
+        append(folder, bytes([byte]))
+        clock.now += 5.0
+        assert log.take() is None
+    append(folder, b"behind\n")
+    clock.now += 5.0
+    assert log.take() is None
+    assert log.finish() is None
+
+
+def test_what_only_looks_like_the_marker_is_output(folder: JobFolder) -> None:
+    log = follower(folder)
+    almost = folder.marker[:-1] + b"?\n"
+    append(folder, almost * 3 + folder.marker[:5])
+    assert rest(log) == almost * 3 + folder.marker[:5]
+
+
+def test_the_limit_is_told_even_when_all_else_was_sent(folder: JobFolder, clock: Clock) -> None:
+    log = follower(folder, log_limit=512)
+    append(folder, (b"x" * 63 + b"\n") * 8)
+    assert log.take() is None
+    clock.now += 5.0
+    sent = log.take()
+    clock.now += 5.0
+    open_line = log.take()
+    assert len(text(sent)) + len(text(open_line)) == 511
+    (step(folder) / "truncated").touch()
+    assert rest(log) == b"\nbuildsys: the step's log limit of 512 bytes was reached; the rest was not kept\n"
+    assert log.offset == 512
+
+
+def test_no_secret_in_any_cut(folder: JobFolder) -> None:
+    """At every moment of every way to print it, and resumed anywhere a batch ended, the masked log is the same."""
+    chance = random.Random(11)
+    secrets = ("hunter2", "unter2-and-more", "line one\nline two", "aab")
+    pieces = [
+        b"hunter2",
+        b"hunter2-and-more",
+        b"line one\nline two",
+        b"aaab",
+        b"hunt",
+        b"line one\n",
+        b"\n",
+        b" a ",
+        b"z",
+    ]
+    for _ in range(60):
+        (step(folder) / "log").unlink(missing_ok=True)
+        printed = b"".join(chance.choices(pieces, k=40))
+        joined = b""
+        log = follower(folder, *secrets)
+        for _ in range(12):
+            cut = chance.randrange(len(printed) + 1)
+            append(folder, printed[:cut])
+            printed = printed[cut:]
+            log._first -= chance.choice((0.0, 0.3, 2.0))
+            joined += text(log.take(eager=chance.random() < 0.5))
+            if chance.random() < 0.3:
+                log.close()
+                log = follower(folder, *secrets, offset=log.offset)
+        append(folder, printed)
+        joined += rest(log)
+        whole = (step(folder) / "log").read_bytes()
+        assert joined == Masker(secrets).mask(whole)
+        assert not [secret for secret in secrets if secret.encode() in joined]
+        log.close()
+
+
+def test_a_secret_of_repetition_does_not_stop_the_log(folder: JobFolder) -> None:
+    log = follower(folder, "aaaa")
+    append(folder, b"a" * (3 * FLOOD))
+    assert b"aaaa" not in rest(log)
+    assert log.offset == 3 * FLOOD
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        lambda log: os.mkfifo(log),
+        lambda log: log.symlink_to("/etc/passwd"),
+        lambda log: log.mkdir(),
+        lambda log: log.symlink_to(log),
+    ],
+)
+def test_something_else_in_the_log_s_place_is_not_read(folder: JobFolder, plant: Callable[[Path], object]) -> None:
+    plant(step(folder) / "log")
+    log = follower(folder)
+    assert log.take(eager=True) is None
+    assert log.finish() is None
+
+
+def test_a_link_in_the_folder_s_place_is_not_followed(folder: JobFolder, tmp_path: Path) -> None:
+    secret = tmp_path / "other"
+    secret.mkdir()
+    (secret / "log").write_text("of another job\n")
+    (secret / "status").write_text("0")
+    step(folder).rename(tmp_path / "away")
+    step(folder).symlink_to(secret)
+    assert follower(folder).finish() is None
+    assert folder.status(STEP) is None
