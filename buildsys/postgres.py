@@ -140,7 +140,8 @@ class EmbeddedPostgres:
 
     async def __aenter__(self) -> Self:
         private_folder(self._folder)
-        await self._own()
+        if not self._owner.acquire():
+            raise PostgresInUse(self._folder, self._owner.holder() or 0)
         try:
             self._log_start = self._log.stat().st_size if self._log.exists() else 0
             try:
@@ -161,24 +162,18 @@ class EmbeddedPostgres:
             self._watching.cancel()
             await asyncio.wait([self._watching])
         await self._stop()
-
-    async def _own(self) -> None:
-        """Take the owner's lock; a supervisor looking at it may hold it for an instant."""
-        for _ in range(50):
-            if self._owner.acquire():
-                return
-            await asyncio.sleep(POLL)
-        raise PostgresInUse(self._folder, self._owner.holder() or 0)
+        if self._watching is not None and not self._watching.cancelled():
+            self._watching.result()  # what ended it is not lost
 
     async def _start(self) -> None:
         postgres = await find_postgres()
         await self._make_cluster(postgres)
         self._command = self._server_command(postgres)
-        if not self._is_supervised():
-            await self._start_supervisor()
         while not await self._connects():
             if not self._is_supervised():
-                raise self._start_failed("does not start")
+                if self._process is not None:
+                    raise self._start_failed("does not start")
+                await self._start_supervisor()
             await asyncio.sleep(POLL)
 
     async def _make_cluster(self, postgres: Postgres) -> None:

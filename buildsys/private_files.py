@@ -16,6 +16,7 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,16 +157,18 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock and write our pid into the file; False, at once, when another holds it."""
+        """Take the lock and write our pid into the file; False when another holds it.
+
+        One that only looks, as `holder` does, has it for an instant: that is waited out, for 50 ms at most.
+        """
         with named_errors(self.path):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _locked(descriptor):
+                    os.close(descriptor)
+                    return False
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
-            except BlockingIOError:
-                os.close(descriptor)
-                return False
             except OSError:
                 os.close(descriptor)
                 raise
@@ -193,3 +196,14 @@ class FileLock:
             return None
         finally:
             os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    for _ in range(10):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.005)
+        else:
+            return True
+    return False
