@@ -26,6 +26,7 @@ import aiohttp
 import asyncpg
 import msgspec
 
+from actors.migrations import load_migrations
 from buildsys.config import Config
 from buildsys.data_folder import holder_of
 from buildsys.errors import SetupError
@@ -59,13 +60,16 @@ async def examine(config: Config) -> list[Check]:
         ("data folder", lambda: check_data_folder(config.data_dir)),
         ("disk space", lambda: check_space(config.data_dir)),
     ]
-    if config.database_url is None:
-        server = running_server(config.data_dir / "postgres") if in_use else None
-        database = server.format("buildsys") if server else None
-        checks.append(("postgres", lambda: check_postgres(config.data_dir / "postgres")))
-        checks.append(("postgres socket", lambda: check_socket(config.data_dir / "postgres")))
-    else:
-        database = config.database_url
+    database = config.database_url
+    if config.server_url is not None:
+        server = config.server_url
+        checks.append(("server", lambda: check_server(server)))
+    elif database is None:
+        folder = config.data_dir / "postgres"
+        checks.append(("postgres", lambda: check_postgres(folder)))
+        checks.append(("postgres socket", lambda: check_socket(folder)))
+        if in_use and (running := running_server(folder)):
+            database = running.format("buildsys")
     if database is not None:
         url = database
         checks.append(("database", lambda: check_database(url)))
@@ -139,6 +143,16 @@ def check_space(path: Path) -> Check:
     )
 
 
+async def check_server(url: str) -> Check:
+    """Asks the API that a runner apart works for; any answer of HTTP will do."""
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url, allow_redirects=False) as response:
+            return Check(name="server", status="ok", detail=f"{url} answers, status {response.status}")
+    except (aiohttp.ClientError, OSError) as error:
+        way_out = "See that it runs, that --server-url is right and that no firewall is between."
+        return Check(name="server", status="fail", detail=f"{url} does not answer: {error}", way_out=way_out)
+
+
 async def check_postgres(folder: Path) -> Check:
     postgres = await find_postgres()
     version = folder / "data" / "PG_VERSION"
@@ -167,15 +181,19 @@ async def check_database(url: str) -> Check:
         if version.major < OLDEST_POSTGRES:
             way_out = f"Use Postgres {OLDEST_POSTGRES} or newer."
             return Check(name=name, status="fail", detail=f"Postgres {version.major}.{version.minor}", way_out=way_out)
-        if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
-            state = "new, the first start makes its tables"
-        else:
-            rows = await connection.fetch(
-                "SELECT package, max(number) AS number FROM schema_migrations GROUP BY package ORDER BY package"
+        applied: dict[str, int] = {}
+        if await connection.fetchval("SELECT to_regclass('schema_migrations')") is not None:
+            applied = dict(
+                await connection.fetch("SELECT package, max(number) FROM schema_migrations GROUP BY package")
             )
-            state = "migrated to " + ", ".join(f"{row['package']} {row['number']}" for row in rows)
     finally:
         await connection.close(timeout=LIMIT / 2)
+    known = {package: len(load_migrations(package)) for package in ("actors", "buildsys")}
+    if any(applied.get(package, 0) > count for package, count in known.items()):
+        way_out = "Start the newer release that migrated it, or restore the backup from before the upgrade."
+        return Check(name=name, status="fail", detail="its tables are from a newer release", way_out=way_out)
+    missing = sum(count - applied.get(package, 0) for package, count in known.items())
+    state = f"{missing} migrations to apply at the next start" if missing else "its tables are up to date"
     return Check(name=name, status="ok", detail=f"Postgres {version.major}.{version.minor}, {state}")
 
 

@@ -47,8 +47,8 @@ def words(*choices: str) -> Kind:
 
 
 def cpus() -> int:
-    """The CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
+    """The CPUs this process may use; those of the machine where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def data_home(environ: Mapping[str, str]) -> Path:

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from actors.database import Database
+from actors.migrations import migrate
 from buildsys import doctor
 from buildsys.config import Config
 from buildsys.data_folder import DataFolder
@@ -57,15 +61,16 @@ async def test_beside_a_running_installation(tmp_path: Path) -> None:
             checks = await found(config)
             assert f"in use by process {os.getpid()}" in checks["data folder"].detail
             assert checks["port"].status == "ok"
-            assert checks["database"].detail.endswith("new, the first start makes its tables")
             assert checks["clock"].status == "ok"
+            assert "migrations to apply" in checks["database"].detail
+            async with Database(postgres.dsn) as database:
+                await migrate(database)
+            assert (await found(config))["database"].detail.endswith("its tables are up to date")
             connection = await asyncpg.connect(postgres.dsn)
-            await connection.execute("CREATE TABLE schema_migrations (package text, number int)")
-            await connection.execute(
-                "INSERT INTO schema_migrations VALUES ('actors', 1), ('actors', 2), ('buildsys', 7)"
-            )
+            await connection.execute("INSERT INTO schema_migrations VALUES ('actors', 9999, 'later', '')")
             await connection.close()
-            assert (await found(config))["database"].detail.endswith("migrated to actors 2, buildsys 7")
+            check = (await found(config))["database"]
+            assert (check.status, check.detail) == ("fail", "its tables are from a newer release")
 
 
 @pytest.mark.parametrize(
@@ -128,6 +133,18 @@ async def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
     assert checks["database"].status == "fail"
     assert checks["clock"].status == "warn"
     assert not any("hush" in check.detail for check in checks.values())
+
+
+async def test_a_runner_apart_looks_for_its_server_and_needs_no_database(tmp_path: Path) -> None:
+    async with TestServer(web.Application(), host="127.0.0.1") as server:
+        url = str(server.make_url("/")).rstrip("/")
+        config = configured(tmp_path, roles="runner", server_url=url, token="t")
+        checks = await found(config)
+        assert checks["server"].detail == f"{url} answers, status 404"
+        assert not checks.keys() & {"postgres", "database", "port"}
+    check = (await found(config))["server"]
+    assert check.status == "fail"
+    assert "--server-url" in check.way_out
 
 
 async def test_a_database_that_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
