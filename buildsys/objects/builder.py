@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from actors import Namespace
 from buildsys.core.assignment import Credential
 from buildsys.core.forge import Push
 from buildsys.core.plan import Plan
@@ -15,6 +16,7 @@ from buildsys.core.project import Project
 from buildsys.core.trigger import match
 from buildsys.core.workflow import decode, freestyle, plan
 from buildsys.errors import Invalid
+from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.store.builds import Builds, NewBuild
 from buildsys.store.hints import Hints
 
@@ -56,10 +58,19 @@ class PlanDefaults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Builder:
-    """Makes queued builds for pushes and for people."""
+    """Makes queued builds for pushes and for people, and passes on what people want of them."""
 
-    def __init__(self, *, builds: Builds, repository: Repository, hints: Hints, defaults: PlanDefaults) -> None:
+    def __init__(
+        self,
+        *,
+        builds: Builds,
+        buddies: Namespace[BuildBuddy],
+        repository: Repository,
+        hints: Hints,
+        defaults: PlanDefaults,
+    ) -> None:
         self._builds = builds
+        self._buddies = buddies
         self._repository = repository
         self._hints = hints
         self._defaults = defaults
@@ -83,6 +94,10 @@ class Builder:
         if push.commit is None:
             return Skipped(reason=f"branch {push.branch!r} was deleted")
         return await self._make(project, push, event="push", delivery=delivery)
+
+    async def cancel(self, build: UUID, *, by: str) -> None:
+        """Order a build to end; returns once the order is stored. A stopped build stays as it is."""
+        await self._buddies.get(str(build)).cancel_build(by)
 
     async def retry(self, build: UUID) -> UUID:
         """Queue a stopped build's next attempt. Raises `NotFound`, `Conflict`."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from uuid import UUID
 
-from actors import Clock, Namespace
+from actors import LOST, ActorsError, Clock, Namespace
 from buildsys.core.assignment import Assignment, Poll, PollReply, Report, ReportReply
+from buildsys.errors import Unavailable
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.store.assignments import Assignments, Held
 from buildsys.store.hints import Hints
@@ -16,7 +19,10 @@ LOOK_AGAIN = 5.0
 
 
 class Dispatcher:
-    """Hands out jobs and takes reports. Holds nothing: any node may answer any runner."""
+    """Hands out jobs and takes reports. Holds nothing: any node may answer any runner.
+
+    Raises `Unavailable` while database or owner are away; the runner tries again.
+    """
 
     def __init__(self, *, assignments: Assignments, buddies: Namespace[BuildBuddy], hints: Hints, clock: Clock) -> None:
         self._assignments = assignments
@@ -30,7 +36,8 @@ class Dispatcher:
         with self._hints.subscribe("assignments") as changed:
             while True:
                 changed.clear()
-                reply = await self._look(poll)
+                with _away_is_unavailable():
+                    reply = await self._look(poll)
                 left = until - self._clock.monotonic()
                 if reply != PollReply() or left <= 0:
                     return reply
@@ -42,7 +49,8 @@ class Dispatcher:
 
     async def report(self, report: Report) -> ReportReply:
         """Pass a report on to its build."""
-        return await self._buddies.get(str(report.build)).report(report)
+        with _away_is_unavailable():
+            return await self._buddies.get(str(report.build)).report(report)
 
     async def _look(self, poll: Poll) -> PollReply:
         if not await self._assignments.seen(poll):
@@ -63,3 +71,11 @@ class Dispatcher:
         if given is None:
             await self._assignments.drop(held.id)
         return given
+
+
+@contextlib.contextmanager
+def _away_is_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (ActorsError, *LOST) as error:
+        raise Unavailable(f"{type(error).__name__}: {error}") from error

@@ -28,10 +28,8 @@ logger = structlog.get_logger(__name__)
 class Hints:
     """Sends and receives hints. In this process they arrive at once; elsewhere a NOTIFY carries them."""
 
-    def __init__(self, *, database: Database, alone: bool = False) -> None:
-        """`alone`: no other process works on this database, so nothing is notified."""
+    def __init__(self, *, database: Database) -> None:
         self._database = database
-        self._alone = alone
         self._origin = uuid4().hex
         self._listeners: dict[str, set[asyncio.Event]] = {}
         self._outgoing: set[str] = set()
@@ -39,11 +37,10 @@ class Hints:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        if not self._alone:
-            self._tasks = [
-                asyncio.create_task(self._notify(), name="hints-notify"),
-                asyncio.create_task(self._listen(), name="hints-listen"),
-            ]
+        self._tasks = [
+            asyncio.create_task(self._notify(), name="hints-notify"),
+            asyncio.create_task(self._listen(), name="hints-listen"),
+        ]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -54,9 +51,8 @@ class Hints:
     def send(self, topic: str) -> None:
         """Tell all who listen to the topic; never waits and never fails."""
         self._tell(topic)
-        if not self._alone:
-            self._outgoing.add(topic)
-            self._pending.set()
+        self._outgoing.add(topic)
+        self._pending.set()
 
     @contextlib.contextmanager
     def subscribe(self, topic: str) -> Iterator[asyncio.Event]:

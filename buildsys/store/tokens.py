@@ -29,7 +29,7 @@ class Tokens:
         return id, token
 
     async def keep(self, id: UUID, token: str, *, name: str, role: str, expires_at: datetime | None = None) -> None:
-        """Make a token valid that was made elsewhere."""
+        """Make a token valid that was made elsewhere; one known already stays as it is, a revoked one revoked."""
         await self._database.execute(
             QUERIES["token_insert"], id=id, name=name, role=role, digest=_digest(token), expires_at=expires_at
         )

@@ -1,6 +1,7 @@
 -- name: token_insert :exec
--- Keep a token's digest.
-INSERT INTO tokens (id, name, role, digest, expires_at) VALUES (:id, :name, :role, :digest, :expires_at);
+-- Keep a token's digest; one that is kept already stays as it is.
+INSERT INTO tokens (id, name, role, digest, expires_at) VALUES (:id, :name, :role, :digest, :expires_at)
+ON CONFLICT DO NOTHING;
 
 -- name: token_find :one
 -- The valid token of this digest; its use is noted at most once a minute.

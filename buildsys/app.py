@@ -1,0 +1,347 @@
+"""The composition root: a `Config` in, a running system out. Nothing else wires anything.
+
+api            the HTTP API, webhooks, the page
+orchestrator   the durable objects
+runner         pulls jobs and runs them: from this process's own orchestrator, or from another's over HTTP
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import platform
+import socket
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID, uuid5
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from actors import ActorsError, Database, Namespace, Node, Retry, SystemClock, migrate
+from buildsys.adapters.docker import DockerDriver
+from buildsys.adapters.git import GitReader
+from buildsys.adapters.github import GitHub
+from buildsys.adapters.process import ProcessDriver
+from buildsys.adapters.process_users import jobs_folder
+from buildsys.config import Config
+from buildsys.core.driver import Driver
+from buildsys.data_folder import DataFolder
+from buildsys.errors import BuildsysError, DriverError, SetupError, Unavailable
+from buildsys.objects import scheduler, triggers
+from buildsys.objects.build_buddy import BuildBuddy, BuildLimits
+from buildsys.objects.builder import Builder, PlanDefaults
+from buildsys.objects.dispatcher import Dispatcher
+from buildsys.objects.scheduler import Scheduler
+from buildsys.objects.triggers import Triggers
+from buildsys.postgres import EmbeddedPostgres
+from buildsys.private_files import write_private
+from buildsys.runner import HttpOrchestrator, Orchestrator, Runner, RunnerConfig
+from buildsys.store.assignments import Assignments
+from buildsys.store.builds import Builds
+from buildsys.store.deliveries import Deliveries
+from buildsys.store.hints import Hints
+from buildsys.store.logs import Logs
+from buildsys.store.projects import Projects
+from buildsys.store.queries import QUERIES
+from buildsys.store.secrets import Cipher
+from buildsys.store.tokens import Tokens
+from buildsys.web.app import Services, create_app
+from buildsys.web.services import Stores, WebSettings
+
+logger = structlog.get_logger(__name__)
+
+COMMON_LABELS = ("linux", "ubuntu-latest", "self-hosted")
+"""What workflows written for other systems commonly ask of a runner, and any of ours can give."""
+
+RETRIED_FOR_EVER = Retry.forever(cap=5.0)
+"""The system's own singletons never give up: without them nothing is built."""
+
+
+class AddressUnusable(SetupError):
+    """The API cannot listen where it is told to."""
+
+    code = "address_unusable"
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(
+            f"cannot listen on {host}:{port}: {why}; stop what listens there, or choose another --listen HOST:PORT"
+        )
+
+
+class App:
+    """A running installation: `async with App(config) as app`. Everything stops, in order, at the end of the block.
+
+    Raises `SetupError` and its kin, each with the way out, where the installation cannot run.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._ended: asyncio.Queue[BaseException | None] = asyncio.Queue()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self.folder = stack.enter_context(
+                DataFolder(self._config.data_dir, secret_key_file=self._config.secret_key_file)
+            )
+            if self._config.roles & {"api", "orchestrator"}:
+                orchestrator: Orchestrator = await self._serve(stack)
+            else:
+                assert self._config.server_url is not None
+                assert self._config.token is not None
+                self.url = self._config.server_url
+                orchestrator = await stack.enter_async_context(
+                    HttpOrchestrator(url=self._config.server_url, token=self._config.token)
+                )
+            if "runner" in self._config.roles:
+                await self._run_jobs(stack, orchestrator)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def wait(self) -> None:
+        """Return after `stop`; raise what made a part of the system fail."""
+        error = await self._ended.get()
+        if error is not None:
+            raise error
+
+    def stop(self) -> None:
+        """Let `wait` return."""
+        self._ended.put_nowait(None)
+
+    @property
+    def admin_token(self) -> str:
+        """The first administrator's token, kept in the data folder."""
+        return self.folder.admin_token
+
+    async def _serve(self, stack: AsyncExitStack) -> Dispatcher:
+        """Start database, objects and API; what runners talk to."""
+        config = self._config
+        listener = _listen(config.host, config.port)
+        stack.callback(listener.close)
+        port = listener.getsockname()[1]
+        self.url = f"http://{_reachable(config.host)}:{port}"
+        database = await self._database(stack)
+        hints = await stack.enter_async_context(Hints(database=database))
+        stores = Stores(
+            projects=Projects(database=database, cipher=Cipher(key=self.folder.secret_key)),
+            builds=Builds(database=database),
+            deliveries=Deliveries(database=database),
+            logs=Logs(database=database),
+            tokens=Tokens(database=database),
+        )
+        await stores.tokens.keep(
+            uuid5(UUID(self.folder.installation), "administrator"),
+            self.admin_token,
+            name=f"administrator of {platform.node()}",
+            role="admin",
+        )
+        clock = SystemClock()
+        node = Node(
+            database=database,
+            id=UUID(self.folder.installation),
+            address=config.node_address or self.url,
+            cluster_key=self._derived_key("cluster").hex(),
+            clock=clock,
+        )
+        assignments = Assignments(database=database)
+        buddies = self._objects(node, stores, assignments, hints)
+        dispatcher = Dispatcher(assignments=assignments, buddies=buddies, hints=hints, clock=clock)
+        builder = self._builder(stores, buddies, hints)
+        await self._singletons(stack, node, stores, buddies, builder, hints)
+        application = web.Application()
+        if "api" in config.roles:
+            application = create_app(
+                stores=stores,
+                services=Services(
+                    builder=builder,
+                    dispatcher=dispatcher,
+                    hints=hints,
+                    forge=GitHub(),
+                    ready=lambda: _ready(database),
+                ),
+                settings=WebSettings(
+                    public_url=config.public_url if config.port else self.url,
+                    session_key=self._derived_key("session"),
+                    allow_local_repositories=config.allow_local_repositories,
+                ),
+            )
+        application.add_routes(node.routes())
+        await _answer(stack, application, listener)
+        write_private(self.folder.path / "server.url", f"{self.url}\n".encode())
+        return dispatcher
+
+    async def _database(self, stack: AsyncExitStack) -> Database:
+        dsn = self._config.database_url
+        if dsn is None:
+            postgres = await stack.enter_async_context(EmbeddedPostgres(self.folder.part("postgres")))
+            dsn = postgres.dsn
+        database = await stack.enter_async_context(Database(dsn, size=20))
+        for migration in await migrate(database):
+            logger.info("migrated", migration=migration)
+        return database
+
+    def _objects(self, node: Node, stores: Stores, assignments: Assignments, hints: Hints) -> Namespace[BuildBuddy]:
+        limits = BuildLimits(
+            startup=self._config.startup_limit,
+            silence=self._config.runner_lost_after,
+            grace=self._config.grace,
+            log=self._config.log_limit,
+        )
+        return node.namespace(
+            "build",
+            BuildBuddy,
+            lambda ctx: BuildBuddy(ctx, projects=stores.projects, assignments=assignments, hints=hints, limits=limits),
+            errors=(BuildsysError,),
+        )
+
+    def _builder(self, stores: Stores, buddies: Namespace[BuildBuddy], hints: Hints) -> Builder:
+        return Builder(
+            builds=stores.builds,
+            buddies=buddies,
+            repository=GitReader(
+                cache=self.folder.part("repositories"), allow_local=self._config.allow_local_repositories
+            ),
+            hints=hints,
+            defaults=PlanDefaults(
+                images=self._config.images, image=self._config.default_image, time_limit=self._config.time_limit
+            ),
+        )
+
+    async def _singletons(
+        self,
+        stack: AsyncExitStack,
+        node: Node,
+        stores: Stores,
+        buddies: Namespace[BuildBuddy],
+        builder: Builder,
+        hints: Hints,
+    ) -> None:
+        """Start the node and make sure of the actors that there is one of."""
+        schedulers = node.namespace(
+            "scheduler",
+            Scheduler,
+            lambda ctx: Scheduler(
+                ctx,
+                buddies=buddies,
+                hints=hints,
+                max_running=self._config.max_running,
+                start_concurrency=self._config.start_concurrency,
+            ),
+            retry=RETRIED_FOR_EVER,
+        )
+        inboxes = node.namespace(
+            "triggers",
+            Triggers,
+            lambda ctx: Triggers(
+                ctx,
+                deliveries=stores.deliveries,
+                projects=stores.projects,
+                builder=builder,
+                forges={"github": GitHub()},
+                hints=hints,
+            ),
+            retry=RETRIED_FOR_EVER,
+        )
+        await stack.enter_async_context(node)
+        self._watch(stack, node.wait_failed(), name="node")
+        if "orchestrator" in self._config.roles:
+            await schedulers.ensure(scheduler.SINGLETON)
+            await inboxes.ensure(triggers.SINGLETON)
+
+    async def _run_jobs(self, stack: AsyncExitStack, orchestrator: Orchestrator) -> None:
+        config, data = self._config, self.folder.part("runner")
+        driver = await self._driver()
+        stack.push_async_callback(driver.close)
+        jobs = self.folder.part("jobs")
+        runner = await stack.enter_async_context(
+            Runner(
+                config=RunnerConfig(
+                    installation=self.folder.installation,
+                    data=data,
+                    jobs=jobs_folder(jobs, installation=self.folder.installation) if driver.name == "process" else jobs,
+                    slots=config.slots,
+                    labels=tuple(sorted({*config.labels, *config.images, *COMMON_LABELS})),
+                    allow_local_repositories=config.allow_local_repositories,
+                ),
+                drivers=(driver,),
+                orchestrator=orchestrator,
+            )
+        )
+        self._watch(stack, runner.run(), name="runner")
+
+    async def _driver(self) -> Driver:
+        """The configured driver; `auto` is Docker where an engine answers, else processes."""
+        config = self._config
+        if config.driver != "process":
+            docker = DockerDriver(url=config.docker_host, owner=self.folder.installation)
+            try:
+                await docker.check()
+            except DriverError as error:
+                if config.driver == "docker":
+                    logger.warning("no_engine", error=str(error), consequence="builds wait until it answers")
+                    return docker
+                await docker.close()
+                logger.warning("driver_fallback", driver="process", why=str(error))
+            else:
+                return docker
+        return ProcessDriver(state=self.folder.part("process"), hidden=(self.folder.path,))
+
+    def _watch(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Run a part of the system beside the others; its end, by whatever error, ends the App."""
+        task = asyncio.create_task(work, name=name)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                self._ended.put_nowait(task.exception() or SetupError(f"the {name} ended by itself"))
+
+        async def end() -> None:
+            task.remove_done_callback(ended)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        task.add_done_callback(ended)
+        stack.push_async_callback(end)
+
+    def _derived_key(self, purpose: str) -> bytes:
+        """A key of its own for each purpose, the same on all nodes that share the installation's secret key."""
+        return hmac.digest(self.folder.secret_key, purpose.encode(), "sha256")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise AddressUnusable(host, port, error.strerror or str(error)) from None
+    return listener
+
+
+def _reachable(host: str) -> str:
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  compared, not bound
+    return anywhere.get(host, f"[{host}]" if ":" in host else host)
+
+
+async def _answer(stack: AsyncExitStack, application: web.Application, listener: socket.socket) -> None:
+    runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.SockSite(runner, listener).start()
+
+
+async def _ready(database: Database) -> None:
+    try:
+        async with asyncio.timeout(5):
+            await database.one(QUERIES["queue_length"])
+    except (ActorsError, asyncpg.PostgresError, OSError, TimeoutError) as error:
+        raise Unavailable(f"the database does not answer: {error}") from error
