@@ -64,7 +64,7 @@ class Program(click.Group):
 
     def _run(self, args: Sequence[str] | None, name: str | None, extra: dict[str, Any]) -> int:
         try:
-            code = super().main(args, name, standalone_mode=False, **(extra | {"standalone_mode": False}))
+            code = super().main(args, name, **(extra | {"standalone_mode": False}))
             sys.stdout.flush()
         except click.ClickException as error:
             error.show()

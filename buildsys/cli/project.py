@@ -144,20 +144,21 @@ async def set_(session: Session, name: str, repository: str | None, clear: tuple
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @api_command
-async def rm(session: Session, name: str, yes: bool) -> None:
+async def rm(session: Session, name: str, yes: bool) -> int:
     """Remove a project with its builds and logs.
 
     \b
     Example:
       buildsys project rm hello --yes
     """
-    if not yes:
-        click.confirm(f"Remove project {name} with all of its builds and logs?", abort=True, err=True)
+    if not yes and not click.confirm(f"Remove project {name} with all of its builds and logs?", err=True):
+        return 1
     await session.client.delete(f"/projects/{name}")
     if session.json:
         session.terminal.answer({"removed": name})
     else:
         session.terminal.say(f"Project {name} is removed.")
+    return 0
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from buildsys.cli.terminal import Terminal
+from buildsys.errors import NotFound, Unauthorized
 
 if TYPE_CHECKING:
     from buildsys.cli.client import Client
@@ -66,7 +67,7 @@ def api_command(function: Callable[..., Coroutine[Any, Any, int | None]]) -> Cal
 
 
 def connection(server: str | None, token_file: Path | None, environ: Mapping[str, str]) -> tuple[str, str]:
-    """The server's URL and the token to show it. Raises click.UsageError where one of them is not to be found."""
+    """The server's URL and the token to show it. Raises `NotFound` and `Unauthorized` where one is not to be had."""
     from buildsys.private_files import read_private
     from buildsys.settings import data_home
 
@@ -74,7 +75,7 @@ def connection(server: str | None, token_file: Path | None, environ: Mapping[str
     local = (data / SERVER_FILE).read_text().strip() if (data / SERVER_FILE).is_file() else None
     url = server or local
     if url is None:
-        raise click.UsageError(
+        raise NotFound(
             f"There is no running server in {data}. Start one with “buildsys up”, or name one with --server URL."
         )
     if not url.startswith(("http://", "https://")):
@@ -84,5 +85,5 @@ def connection(server: str | None, token_file: Path | None, environ: Mapping[str
     elif not (token := environ.get("BUILDSYS_TOKEN", "").strip()) and url == local:
         token = read_private(data / TOKEN_FILE).decode().strip()
     if not token:
-        raise click.UsageError(f"There is no token for {url}. Give --token-file FILE, or set BUILDSYS_TOKEN.")
+        raise Unauthorized(f"There is no token for {url}. Give --token-file FILE, or set BUILDSYS_TOKEN.")
     return url.rstrip("/"), token

@@ -1,0 +1,5 @@
+"""`python -m buildsys` is the command `buildsys`."""
+
+from buildsys.cli import main
+
+main()

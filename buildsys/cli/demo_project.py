@@ -1,0 +1,110 @@
+"""The demo's project: a real git repository made of an example, what its steps print, and the push that builds it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+import msgspec
+
+import buildsys
+from buildsys.core.plan import JobPlan
+from buildsys.core.workflow import decode, plan
+from buildsys.errors import SetupError
+
+WORKFLOW = ".github/workflows/ci.yml"
+AUTHOR = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", "Demo"), ("EMAIL", "demo@localhost"))
+    },
+}
+TITLE = "Say hello"
+
+
+class DemoProject:
+    """A repository with one commit on `main`."""
+
+    def __init__(self, path: Path, commit: str) -> None:
+        self.path = path
+        self.commit = commit
+
+    @classmethod
+    async def make(cls, path: Path) -> Self:
+        """Copy the example `hello` to `path` and commit it."""
+        shutil.copytree(_examples() / "hello", path)
+        await _run(["git", "init", "--quiet", "--initial-branch=main"], path, AUTHOR)
+        await _run(["git", "add", "--all"], path, AUTHOR)
+        await _run(["git", "commit", "--quiet", f"--message={TITLE}"], path, AUTHOR)
+        commit = await _run(["git", "rev-parse", "HEAD"], path, AUTHOR)
+        return cls(path, commit.decode().strip())
+
+    def push(self, secret: str) -> tuple[dict[str, str], bytes]:
+        """Headers and body of the delivery that GitHub would send for this commit, signed with the secret."""
+        body = msgspec.json.encode(
+            {
+                "ref": "refs/heads/main",
+                "before": "0" * 40,
+                "after": self.commit,
+                "created": True,
+                "deleted": False,
+                "forced": False,
+                "repository": {"full_name": "demo/hello", "clone_url": str(self.path), "default_branch": "main"},
+                "head_commit": {"id": self.commit, "message": TITLE},
+                "pusher": {"name": "demo", "email": "demo@localhost"},
+            }
+        )
+        return {
+            "Content-Type": "application/json",
+            "X-GitHub-Event": "push",
+            "X-GitHub-Delivery": str(uuid4()),
+            "X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
+        }, body
+
+    async def printed(self, folder: Path) -> dict[tuple[str, int], str]:
+        """What each step prints, by job and number, found out by running its script here by hand, in a fresh clone."""
+        workflow = decode((self.path / WORKFLOW).read_bytes(), file=WORKFLOW)
+        printed = {}
+        for job in plan(workflow, images={}, default_image=None).jobs:
+            clone = folder / job.id
+            await _run(["git", "clone", "--quiet", str(self.path), str(clone)], folder, AUTHOR)
+            for step in job.steps:
+                output = await _run(["sh", "-e", "-c", step.run], clone, {"CI": "true"} | _environment(job) | step.env)
+                printed[job.id, step.number] = output.decode()
+        return printed
+
+
+def _environment(job: JobPlan) -> dict[str, str]:
+    return dict(job.env)
+
+
+def _examples() -> Path:
+    """The examples as the wheel carries them, or those of the checkout."""
+    package = Path(buildsys.__file__).parent
+    return next(path for path in (package / "_examples", package.parent / "examples") if path.is_dir())
+
+
+async def _run(command: list[str], folder: Path, environment: Mapping[str, str]) -> bytes:
+    """The program's output, stdout and stderr in one."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C", **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise SetupError(f"{command[0]} failed with {process.returncode}: {output.decode(errors='replace').strip()}")
+    return output
