@@ -94,15 +94,20 @@ class Authentication:
         response.del_cookie(COOKIE, httponly=True, samesite="Strict", secure=self._secure)
         return response
 
+    def session_token(self, cookie: str) -> str | None:
+        """The token that a session's cookie holds; None where the cookie is too old or none of ours."""
+        try:
+            return self._fernet.decrypt_at_time(cookie, SESSION, int(self._now())).decode()
+        except (InvalidToken, ValueError):
+            return None
+
     async def _identity(self, request: web.Request) -> Identity:
         if "Authorization" in request.headers:
-            scheme, _, token = request.headers["Authorization"].partition(" ")
-            return await self._find(token.strip() if scheme.lower() == "bearer" else "")
-        try:
-            sealed = request.cookies.get(COOKIE, "")
-            token = self._fernet.decrypt_at_time(sealed, SESSION, int(self._now())).decode()
-        except (InvalidToken, ValueError):
-            raise Unauthorized("send a valid token as 'Authorization: Bearer …', or log in") from None
+            scheme, _, sent = request.headers["Authorization"].partition(" ")
+            return await self._find(sent.strip() if scheme.lower() == "bearer" else "")
+        token = self.session_token(request.cookies.get(COOKIE, ""))
+        if token is None:
+            raise Unauthorized("send a valid token as 'Authorization: Bearer …', or log in")
         identity = await self._find(token)
         if request.method not in READING:
             self._check_own_page(request)

@@ -10,7 +10,8 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 
-from buildsys.errors import BuildsysError
+from actors.errors import ActorUnavailable, DatabaseUnavailable, Overloaded
+from buildsys.errors import BuildsysError, Unavailable
 from buildsys.web.codec import problem
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,12 +53,12 @@ async def answer_errors(request: web.Request, handler: Next) -> web.StreamRespon
             raise
         return request[STREAM]  # the reader has left
     except Exception as error:
-        status, code = (error.status, error.code) if isinstance(error, BuildsysError) else (500, "internal_error")
+        status, code, detail = _meaning(error)
         if status == 500:
             logger.exception("request_failed", method=request.method, path=request.path)
         if STREAM in request:
             return _cut_off(request)
-        return _problem(request, status, code=code, detail=None if status == 500 else str(error))
+        return _problem(request, status, code=code, detail=detail)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -69,6 +70,17 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         response.headers["X-Request-ID"] = request[REQUEST_ID]
     if not isinstance(response, web.Response):
         request[STREAM] = response
+
+
+def _meaning(error: Exception) -> tuple[int, str, str | None]:
+    """Status, code and what the sender may know."""
+    match error:
+        case BuildsysError() if error.status != 500:
+            return error.status, error.code, str(error)
+        case DatabaseUnavailable() | ActorUnavailable() | Overloaded():
+            return Unavailable.status, Unavailable.code, "a part of the system is away; try again"
+        case _:
+            return 500, "internal_error", None
 
 
 def _problem(request: web.Request, status: int, *, detail: str | None, code: str | None = None) -> web.Response:

@@ -10,12 +10,12 @@ import msgspec
 from aiohttp import web
 
 from buildsys.errors import NotFound
-from buildsys.web.codec import Text, decode_body, json_response
+from buildsys.web.codec import decode_body, json_response
 from buildsys.web.services import Stores
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: Annotated[Text, msgspec.Meta(min_length=1, max_length=200)]
+    name: Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\Z")]
     role: Literal["admin", "runner"]
     expires_in_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
 

@@ -1,0 +1,238 @@
+"""A site under test: the web application on a real database behind a real port, and those who write builds and logs."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import zstandard
+from aiohttp.test_utils import TestServer
+
+from actors import Database
+from buildsys.core.assignment import Poll, PollReply, Position, Report, ReportReply
+from buildsys.core.forge import Event, Ignored
+from buildsys.core.logs import END, LINES
+from buildsys.core.plan import JobPlan, Plan, StepPlan
+from buildsys.core.project import Project, ProjectSettings
+from buildsys.store.builds import Builds, NewBuild
+from buildsys.store.deliveries import Deliveries
+from buildsys.store.hints import Hints
+from buildsys.store.logs import Logs
+from buildsys.store.projects import Projects
+from buildsys.store.queries import QUERIES
+from buildsys.store.secrets import Cipher
+from buildsys.store.tokens import Tokens
+from buildsys.web.app import Services, create_app
+from buildsys.web.services import Stores, WebSettings
+
+PLAN = Plan(workflow="ci.yml", jobs=(JobPlan(id="j", name="j", steps=(StepPlan(number=1, name="s", run="true"),)),))
+COMMIT = "c" * 40
+
+
+class Forge:
+    """A forge that signs as GitHub does."""
+
+    name = "github"
+
+    def delivery_id(self, headers: Mapping[str, str]) -> str | None:
+        return headers.get("X-GitHub-Delivery")
+
+    def event(self, headers: Mapping[str, str]) -> str:
+        return headers.get("X-GitHub-Event", "")
+
+    def verify(self, headers: Mapping[str, str], body: bytes, secret: str) -> bool:
+        return hmac.compare_digest(sign(body, secret).encode(), headers.get("X-Hub-Signature-256", "").encode())
+
+    def decode(self, event: str, body: bytes) -> Event:
+        return Ignored(reason="not asked for here")
+
+
+def sign(body: bytes, secret: str) -> str:
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+class Builder:
+    """Makes and ends builds in the database at once, as the builds' own actors would in time."""
+
+    def __init__(self, database: Database, builds: Builds) -> None:
+        self._database = database
+        self._builds = builds
+        self.canceled: list[tuple[UUID, str]] = []
+
+    async def start(self, project: Project, *, branch: str | None, commit: str | None) -> list[UUID]:
+        if branch == "burst":
+            raise RuntimeError("a pipe burst behind the wall")
+        made = await self._builds.insert(
+            NewBuild(
+                project=project.id,
+                workflow="ci.yml",
+                event="manual",
+                branch=branch or "main",
+                commit=commit or COMMIT,
+                title="Change",
+                plan=PLAN,
+                time_limit=60.0,
+            )
+        )
+        assert made is not None
+        return [made]
+
+    async def cancel(self, build: UUID, *, by: str) -> None:
+        self.canceled.append((build, by))
+        await self.stop(build, "canceled")
+
+    async def stop(self, build: UUID, outcome: str) -> None:
+        await self._database.pool.execute(
+            "UPDATE builds SET state = 'stopped', outcome = $2, stopped_at = now() WHERE id = $1", build, outcome
+        )
+
+    async def retry(self, build: UUID) -> UUID:
+        return await self._builds.retry(build)
+
+
+class Dispatcher:
+    """Has no work, and takes every report."""
+
+    async def poll(self, poll: Poll) -> PollReply:
+        return PollReply(revoked=poll.holding)
+
+    async def report(self, report: Report) -> ReportReply:
+        return ReportReply(position=Position(step=len(report.items)))
+
+
+class Log:
+    """Writes a build's log as its actor does, and remembers what was printed."""
+
+    def __init__(self, database: Database, hints: Hints, build: UUID) -> None:
+        self._database = database
+        self._hints = hints
+        self.build = build
+        self.last = 0
+        self.printed = b""
+
+    async def lines(self, text: bytes, *, job: str = "j", step: int = 1) -> None:
+        count = text.count(b"\n") + (not text.endswith(b"\n"))
+        await self._append(LINES, count, job=job, step=step, frame=zstandard.compress(text))
+        self.printed += text
+
+    async def event(self, kind: str, **data: Any) -> None:
+        await self._append(kind, 1, data=data)
+
+    async def end(self) -> None:
+        await self.event(END, outcome="success")
+
+    async def _append(self, kind: str, count: int, **rest: Any) -> None:
+        row = {"job": None, "step": None, "source_from": None, "source_to": None, "frame": None, "data": None} | rest
+        await self._database.execute(
+            QUERIES["log_append"],
+            build=self.build,
+            first=self.last + 1,
+            last=self.last + count,
+            kind=kind,
+            at=datetime.now(UTC),
+            **row,
+        )
+        self.last += count
+        self._hints.send(f"log:{self.build}")
+
+
+@dataclass
+class ServerSentEvent:
+    """An event as an EventSource hands it to its page."""
+
+    id: int
+    kind: str
+    data: dict[str, Any]
+
+
+class Site:
+    """The served application, with sessions of an administrator, a runner and nobody."""
+
+    url: str
+    admin: aiohttp.ClientSession
+    runner: aiohttp.ClientSession
+    nobody: aiohttp.ClientSession
+
+    def __init__(self, database: Database, hints: Hints) -> None:
+        self.database = database
+        self.hints = hints
+        builds = Builds(database=database)
+        self.stores = Stores(
+            projects=Projects(database=database, cipher=Cipher(key=bytes(32))),
+            builds=builds,
+            deliveries=Deliveries(database=database),
+            logs=Logs(database=database),
+            tokens=Tokens(database=database),
+        )
+        self.builder = Builder(database, builds)
+        self.unready: Exception | None = None
+        self.services = Services(
+            builder=self.builder, dispatcher=Dispatcher(), hints=hints, forge=Forge(), ready=self._ready
+        )
+        self.settings = WebSettings(public_url="http://ci.example:8080", session_key=bytes(32))
+
+    async def project(self, name: str = "shop") -> Project:
+        return await self.stores.projects.create(name, ProjectSettings(repository="https://git.example/shop.git"))
+
+    async def build(self, project: Project) -> UUID:
+        return (await self.builder.start(project, branch=None, commit=None))[0]
+
+    async def log(self) -> Log:
+        """The log of a new build of a new project."""
+        return Log(self.database, self.hints, await self.build(await self.project()))
+
+    async def _ready(self) -> None:
+        if self.unready is not None:
+            raise self.unready
+
+
+@asynccontextmanager
+async def serve(database: Database) -> AsyncIterator[Site]:
+    async with Hints(database=database) as hints:
+        site = Site(database, hints)
+        site.admin_id, site.admin_token = await site.stores.tokens.create("alice", role="admin")
+        _, runner_token = await site.stores.tokens.create("runner-1", role="runner")
+        app = create_app(stores=site.stores, services=site.services, settings=site.settings)
+        async with TestServer(app) as server:
+            site.url = str(server.make_url("/")).rstrip("/")
+            async with (
+                _session(site.url, site.admin_token) as site.admin,
+                _session(site.url, runner_token) as site.runner,
+                _session(site.url, None) as site.nobody,
+            ):
+                yield site
+
+
+def _session(url: str, token: str | None) -> aiohttp.ClientSession:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return aiohttp.ClientSession(
+        url, headers=headers, connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+    )
+
+
+async def events(response: aiohttp.ClientResponse) -> AsyncIterator[ServerSentEvent]:
+    """The events of a stream, read as the standard says."""
+    fields: dict[str, str] = {}
+    async for raw in response.content:
+        line = raw.decode().rstrip("\n")
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif "data" in fields:
+            yield ServerSentEvent(int(fields["id"]), fields["event"], json.loads(fields["data"]))
+            fields = {}
+
+
+def printed(event: ServerSentEvent) -> bytes:
+    """The bytes that an event of lines stands for."""
+    if event.kind != LINES:
+        return b""
+    return ("\n".join(event.data["lines"]) + ("" if event.data.get("partial") else "\n")).encode()
