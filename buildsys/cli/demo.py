@@ -28,6 +28,8 @@ PULL = 120.0
 """Seconds to get an image in, where there is another way."""
 
 NAME = "hello"
+HEEDED = ("BUILDSYS_DOCKER_HOST", "BUILDSYS_DEFAULT_IMAGE")
+"""The settings of the environment that concern the demo too."""
 
 
 @click.command()
@@ -96,18 +98,14 @@ class Demonstration:
                 "allow_local_repositories": True,
                 "driver": driver,
             },
-            {
-                key: value
-                for key, value in os.environ.items()
-                if key in ("BUILDSYS_DOCKER_HOST", "BUILDSYS_DEFAULT_IMAGE")
-            },
+            {key: value for key, value in os.environ.items() if key in HEEDED},
         )
         if driver == "process":
             return config
         return await self._with_docker(config)
 
     async def _with_docker(self, config: Config) -> Config:
-        """The settings with Docker once it has the image, or with processes where it has not and may be done without."""
+        """The settings, with Docker once it has the image; with processes where it has not and that was left to us."""
         import msgspec
 
         from buildsys.adapters.docker import DockerDriver
@@ -115,9 +113,11 @@ class Demonstration:
         self._stage(f"Looking for a Docker engine with the image {config.default_image}")
         try:
             async with asyncio.timeout(PULL if config.driver == "auto" else None):
-                engine = DockerDriver(config.docker_host)
-                async with contextlib.aclosing(engine):
-                    await engine.prepare(config.default_image, self._terminal.say)
+                engine = DockerDriver(url=config.docker_host, owner="demo")
+                try:
+                    await engine.prepare(config.default_image, lambda line: self._terminal.say(f"  {line}"))
+                finally:
+                    await engine.close()
             return msgspec.structs.replace(config, driver="docker")
         except (DriverError, Unavailable, TimeoutError) as error:
             if config.driver == "docker":
@@ -178,18 +178,12 @@ class Demonstration:
         for difference in differences:
             job, step = difference.place
             self._terminal.say(f"  {job}, step {step}: the log is NOT what was printed")
-            for name, text in (
-                ("live", difference.live),
-                ("history", difference.history),
-                ("printed", difference.printed),
-            ):
-                self._terminal.say(f"    {name}: {text!r:.500}")
+            for name in ("live", "history", "printed"):
+                self._terminal.say(f"    {name}: {getattr(difference, name)!r:.500}")
         if not differences:
             self._terminal.say(f"  {lines} lines: live, in history and as printed, the same bytes")
         self._terminal.say(f"  outcome                          {build['outcome']}")
-        self._terminal.say(
-            f"  duration, from queue to end      {_seconds(build['queued_at'], build['stopped_at']):.2f} s"
-        )
+        self._terminal.say(f"  duration, from queue to end      {_duration(build):.2f} s")
         if first is not None:
             self._terminal.say(f"  webhook sent to first line seen  {(first - sent) * 1000:.0f} ms")
 
@@ -204,5 +198,5 @@ class Demonstration:
         sys.stdout.flush()
 
 
-def _seconds(start: str, end: str) -> float:
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+def _duration(build: dict[str, Any]) -> float:
+    return (datetime.fromisoformat(build["stopped_at"]) - datetime.fromisoformat(build["queued_at"])).total_seconds()

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import click
 
 from buildsys.cli.configured import INSTALLATION, config_command
 from buildsys.cli.running import run_until_stopped
-from buildsys.cli.session import SERVER_FILE, TOKEN_FILE
+from buildsys.cli.session import TOKEN_FILE
 from buildsys.cli.terminal import Terminal
 from buildsys.config import Config
 from buildsys.errors import SetupError
@@ -84,7 +84,7 @@ def migrate(config: Config, as_json: bool) -> None:
 async def _up(config: Config, terminal: Terminal) -> None:
     from buildsys.app import App
 
-    async with App(config) as app, _announced(config, app.url):
+    async with App(config) as app:
         if terminal.json:
             terminal.answer({"url": app.url, "pid": os.getpid()})
         else:
@@ -119,22 +119,6 @@ async def _migrate(config: Config) -> list[str]:
             folder = stack.enter_context(DataFolder(config.data_dir, secret_key_file=config.secret_key_file))
             url = (await stack.enter_async_context(EmbeddedPostgres(folder.part("postgres")))).dsn
         return await migrate(await stack.enter_async_context(Database(url, size=1)))
-
-
-@contextlib.asynccontextmanager
-async def _announced(config: Config, url: str) -> AsyncIterator[None]:
-    """For as long as the API answers, its address stands in the data folder, where commands on this machine look."""
-    from buildsys.private_files import write_private
-
-    if "api" not in config.roles:
-        yield
-        return
-    path = config.data_dir / SERVER_FILE
-    write_private(path, f"{url}\n".encode())
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
