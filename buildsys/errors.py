@@ -45,15 +45,17 @@ class Invalid(BuildsysError):
 
 
 class WorkflowError(Invalid):
-    """A workflow file that cannot be used; the message starts with `file:line:column:`."""
+    """A workflow file that cannot be used. `errors` is all that is wrong with it, in the file's order.
+
+    Each begins with `file:line:column:`; the message is the first, and says how many more there are.
+    """
 
     code = "invalid_workflow"
 
-    def __init__(self, message: str, *, file: str, line: int, column: int) -> None:
-        super().__init__(f"{file}:{line}:{column}: {message}")
-        self.file = file
-        self.line = line
-        self.column = column
+    def __init__(self, *errors: str) -> None:
+        first, *more = errors
+        super().__init__(f"{first} (and {len(more)} more)" if more else first)
+        self.errors = errors
 
 
 class Unauthorized(BuildsysError):

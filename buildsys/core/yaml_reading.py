@@ -1,0 +1,150 @@
+"""Reads a YAML tree as what is expected of it, and gathers everything that is not.
+
+A `Reader` never stops at an error: it notes the place, the key path and what was expected, and goes on with an empty
+value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator
+
+import msgspec
+
+from buildsys.core.yaml_source import Mapping, Node, Scalar, Sequence
+from buildsys.errors import WorkflowError
+
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_EXPRESSION = re.compile(r"\$\{\{.*?(?:\}\}|$)", re.DOTALL)
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """A value and the way to it: `path` is such as `jobs.test.steps[0].run`, `key` where its name stands."""
+
+    path: str
+    key: Scalar
+    value: Node
+
+    @property
+    def name(self) -> str:
+        return self.key.text
+
+
+class Reader:
+    """Reads one file's tree; `finish` raises what it gathered."""
+
+    def __init__(self, *, file: str) -> None:
+        self._file = file
+        self._errors: set[tuple[int, int, str]] = set()
+
+    def error(self, at: Node, path: str, message: str) -> None:
+        text = f"{path}: {message}" if path else message
+        self._errors.add((at.line, at.column, text))
+
+    def finish(self) -> None:
+        """Raise `WorkflowError` with all errors, if there are any."""
+        if self._errors:
+            raise WorkflowError(
+                *(f"{self._file}:{line}:{column}: {text}" for line, column, text in sorted(self._errors))
+            )
+
+    def entries(self, node: Node, path: str, *, expected: str = "a mapping") -> Iterator[Field]:
+        """The fields of a mapping with names of the user's choice, each once."""
+        if not isinstance(node, Mapping):
+            self.error(node, path, f"expected {expected}, found {_kind(node)}")
+            return
+        first: dict[str, Scalar] = {}
+        for key, value in node.entries:
+            at = f"{path}.{key.text}" if path else key.text
+            if key.text in first:
+                self.error(key, at, f"stands here again; the first is on line {first[key.text].line}")
+                continue
+            first[key.text] = key
+            yield Field(path=at, key=key, value=value)
+
+    def fields(self, node: Node, path: str, *, known: Collection[str], later: Collection[str] = ()) -> dict[str, Field]:
+        """The known fields of a mapping. Others are errors: those in `later` as not supported yet."""
+        found = {}
+        for field in self.entries(node, path):
+            if field.name in known:
+                found[field.name] = field
+            elif field.name in later:
+                self.error(field.key, field.path, "not supported yet")
+            else:
+                self.error(field.key, field.path, f"unknown key{suggestion(field.name, [*known, *later])}")
+        return found
+
+    def items(self, field: Field, *, expected: str) -> tuple[Field, ...]:
+        """The items of a list."""
+        if not isinstance(field.value, Sequence):
+            self.error(field.value, field.path, f"expected {expected}, found {_kind(field.value)}")
+            return ()
+        return tuple(
+            Field(path=f"{field.path}[{number}]", key=field.key, value=item)
+            for number, item in enumerate(field.value.items)
+        )
+
+    def text(self, field: Field, *, expected: str = "a text") -> str:
+        """A scalar as it is written, so that a version 1.10 stays 1.10; empty only after an error."""
+        text = self._scalar(field, expected=expected)
+        if text is not None and not text.strip():
+            self.error(field.value, field.path, f"expected {expected}, found nothing")
+        return text or ""
+
+    def texts(self, field: Field, *, expected: str) -> tuple[Field, ...]:
+        """The non-empty texts of a list, or the only one; each field's value is a `Scalar`."""
+        fields = self.items(field, expected=expected) if isinstance(field.value, Sequence) else (field,)
+        return tuple(item for item in fields if self.text(item, expected=expected))
+
+    def boolean(self, field: Field) -> bool:
+        if isinstance(field.value, Scalar) and isinstance(field.value.value, bool):
+            return field.value.value
+        self.error(field.value, field.path, f"expected true or false, found {_kind(field.value)}")
+        return False
+
+    def number(self, field: Field, *, above: float, to: float) -> float | None:
+        value = field.value.value if isinstance(field.value, Scalar) else None
+        if isinstance(value, int | float) and not isinstance(value, bool) and above < value <= to:
+            return float(value)
+        expected = f"expected a number above {above:g} and up to {to:g}"
+        self.error(field.value, field.path, f"{expected}, found {_kind(field.value)}")
+        return None
+
+    def env(self, field: Field | None) -> dict[str, str]:
+        """Environment variables: names that a shell can export, values as they are written, null as an empty text."""
+        found = {}
+        for variable in self.entries(field.value, field.path, expected="a mapping of variables") if field else ():
+            if not ENV_NAME.fullmatch(variable.name):
+                expected = "a variable's name is letters, digits and _, and begins with no digit"
+                self.error(variable.key, variable.path, expected)
+            value = self._scalar(variable, expected="a text, a number, true or false")
+            if value is not None and "\0" in value:
+                self.error(variable.value, variable.path, "a variable cannot hold a NUL")
+            found[variable.name] = value or ""
+        return found
+
+    def _scalar(self, field: Field, *, expected: str) -> str | None:
+        if not isinstance(field.value, Scalar):
+            self.error(field.value, field.path, f"expected {expected}, found {_kind(field.value)}")
+            return None
+        if field.value.value is None:
+            return ""
+        if expression := _EXPRESSION.search(field.value.text):
+            self.error(field.value, field.path, f"expressions are not supported yet: {expression[0][:60]}")
+        return field.value.text
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """`; did you mean 'X'?` where a known word is near, else nothing."""
+    near = difflib.get_close_matches(word[:100].lower(), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _kind(node: Node) -> str:
+    if isinstance(node, Mapping):
+        return "a mapping"
+    if isinstance(node, Sequence):
+        return "a list"
+    return "nothing" if node.value is None else repr(node.text[:60])
