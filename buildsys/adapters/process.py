@@ -38,6 +38,8 @@ from buildsys.errors import ContainerAlive, DriverError
 __all__ = ["ProcessDriver", "jobs_folder"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+SUFFIX = ".container"
+END = ".end"
 END_DEADLINE = 10.0
 """Seconds that a supervisor has to end its job before the driver does it, and the driver in turn."""
 
@@ -85,18 +87,17 @@ class ProcessDriver:
             raise DriverError(f"a container cannot be called {spec.name!r}")
         if status := await self.inspect(spec.name):
             return status
-        state = self._state / spec.name
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        record = self._path(spec.name)
         _make_control(spec.folder / "control")
         sandbox = self._command(spec.folder) if await self._has_sandbox() else None
-        uid = self._claim(state, spec.folder)
+        uid = self._claim(record, spec.folder)
         try:
-            answer = await self._zygote.order(self._order(spec, uid=uid, sandbox=sandbox, record=state))
+            answer = await self._zygote.order(self._order(spec, uid=uid, sandbox=sandbox, record=record))
         except DriverError:
-            self._forget(state, uid)
+            self._forget(record, uid)
             raise
         if answer.get("exists") and uid is not None:
-            release(uid, state)
+            release(uid, record)
         status = await self.inspect(spec.name)
         if status is None:
             raise DriverError(f"container {spec.name} was removed while it started")
@@ -127,14 +128,12 @@ class ProcessDriver:
         record = self._record(spec.name)
         if record:
             await self._end(record)
-        self._forget(self._state / spec.name, record.uid if record else None)
+        self._forget(self._path(spec.name), record.uid if record else None)
         if os.geteuid() != 0:
             await asyncio.to_thread(_make_removable, spec.folder)
 
     async def list(self, labels: dict[str, str]) -> list[ContainerStatus]:
-        if not self._state.is_dir():
-            return []
-        found = [await self.inspect(entry.name) for entry in self._state.iterdir() if entry.is_dir()]
+        found = [await self.inspect(path.stem) for path in self._state.glob(f"*{SUFFIX}")]
         return [status for status in found if status and status.labels.items() >= labels.items()]
 
     async def close(self) -> None:
@@ -142,10 +141,10 @@ class ProcessDriver:
 
     async def _end(self, record: Record) -> None:
         """Let the supervisor end its job; do it ourselves where it is lost or hangs."""
-        state = self._state / record.name
-        if await _ended(record) and (state / "end").exists():
+        path = self._path(record.name)
+        if await _ended(record) and path.with_suffix(END).exists():
             return
-        uid = record.uid if record.uid is not None and holds(record.uid, state) else None
+        uid = record.uid if record.uid is not None and holds(record.uid, path) else None
         try:
             async with asyncio.timeout(END_DEADLINE):
                 while left := await asyncio.to_thread(_left, record, uid):
@@ -201,30 +200,34 @@ class ProcessDriver:
             "processes": spec.limits.pids if sandbox or uid is not None else None,
         }
 
-    def _claim(self, state: Path, folder: Path) -> int | None:
+    def _claim(self, record: Path, folder: Path) -> int | None:
         """A user for the job's own, where we can give it one."""
         if os.geteuid() != 0:
             return None
         if not is_reachable(folder.parent):
             raise DriverError(f"{folder} cannot be reached by a job's own user: put jobs below jobs_folder()")
-        return claim(state)
+        return claim(record)
 
-    def _forget(self, state: Path, uid: int | None) -> None:
+    def _forget(self, record: Path, uid: int | None) -> None:
         if uid is not None:
-            release(uid, state)
-        if state.is_dir():
-            shutil.rmtree(state)
+            release(uid, record)
+        record.with_suffix(END).unlink(missing_ok=True)
+        record.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        """The container's record: it exists as long as the container does, whether or not that runs."""
+        return self._state / f"{name}{SUFFIX}"
 
     def _record(self, name: str) -> Record | None:
         try:
-            return msgspec.json.decode((self._state / name / "record").read_bytes(), type=Record)
+            return msgspec.json.decode(self._path(name).read_bytes(), type=Record)
         except FileNotFoundError:
             return None
 
     def _reason(self, name: str) -> str:
         """Why the container ended. What says so is written last, so that its absence has a meaning too."""
         try:
-            return (self._state / name / "end").read_text()
+            return self._path(name).with_suffix(END).read_text()
         except FileNotFoundError:
             return "supervisor_lost"
 
@@ -280,9 +283,12 @@ async def _ended(record: Record) -> bool:
 
 
 def _make_control(path: Path) -> None:
-    if not path.exists():
-        os.mkfifo(path)
-        path.chmod(0o666)
+    try:
+        if not path.exists():
+            os.mkfifo(path)
+            path.chmod(0o666)
+    except OSError as error:
+        raise DriverError(f"{path} cannot be made: {error.strerror}") from error
     if not stat.S_ISFIFO(path.lstat().st_mode):
         raise DriverError(f"{path} is not a FIFO")
 

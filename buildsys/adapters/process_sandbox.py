@@ -10,6 +10,7 @@ The namespaces end with the supervisor, and everything in them with them: that i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -67,6 +68,8 @@ class Sandbox:
                 os.dup2(ready_in, 2)
                 os.set_inheritable(info_in, True)
                 os.execve(argv[0], [*argv, "--info-fd", str(info_in), "/bin/sh", "-c", HOLDER], env)  # noqa: S606
+            except OSError as error:
+                os.write(ready_in, f"{argv[0]}: {error}\n".encode())
             finally:
                 os._exit(127)
         for fd in (info_in, ready_in, holder_stdin):
@@ -79,7 +82,13 @@ class Sandbox:
         os.close(info)
         os.close(ready)
         self.pids = {self.pid, first, holder}
+        self._first = first
         self._pidfd = os.pidfd_open(holder)
+
+    def kill(self) -> None:
+        """Kill the first process inside: the kernel kills all others before it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._first, signal.SIGKILL)
 
     def enter(self) -> None:
         """Move this process into the namespaces, and fork: the child goes on inside, this process ends as it does.

@@ -2,8 +2,8 @@
 
 It runs the steps that are ordered through the job's folder, as `buildsys.core.driver` says, adopts every orphan among
 their children (child-subreaper), and ends all of it at the end of its lifetime. Two signals are for it alone: SIGTERM
-is passed on to every process of the job, SIGUSR1 kills them and ends the supervisor. Its last deed is the file `end`
-with the reason, in the driver's folder, written only once no process of the job is left.
+is passed on to every process of the job, SIGUSR1 kills them and ends the supervisor. Its last deed is to
+write the reason down, in a file beside the driver's record, once no process of the job is left.
 
 Run by root it works under two identities. Its real user stays root, so that no job can signal or trace it. Its
 effective user is the job's, so that nothing a job puts into the folder (a link, for instance) opens us a door that is
@@ -36,6 +36,9 @@ OPEN_FILES = 65536
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
 ROUNDS = 100
 """How often a terminated job is looked at again: one that answers SIGTERM with new processes need never be done."""
+ROUND = 0.05
+SANDBOX_DEADLINE = 2.0
+"""Seconds that the kernel may need to clear a pid namespace whose first process was killed."""
 END_DEADLINE = 30.0
 
 
@@ -77,6 +80,7 @@ class Supervisor:
         self._sandbox: Sandbox | None = None
         os.setsid()
         os.umask(0o022)
+        Path("/proc/self/comm").write_text("buildsys-init")
         self._signals = _catch_signals()
         kernel.prctl(kernel.CHILD_SUBREAPER, 1)
         if self._record:
@@ -171,19 +175,22 @@ class Supervisor:
 
     def _end(self, reason: str) -> NoReturn:
         """Leave no process, then say so. A process that the kernel does not let go keeps us from saying it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         deadline = time.monotonic() + END_DEADLINE
+        if self._sandbox:
+            self._sandbox.kill()
+            _reap_until(time.monotonic() + SANDBOX_DEADLINE)
         while _has_children() and time.monotonic() < deadline:
             if self._uid is not None:
                 self._kill_user()
             tree.kill(lambda: tree.descendants(os.getpid()))
-            select.select([self._signals], [], [], 0.01)
-            _reap()
+            _reap_until(time.monotonic() + ROUND)
         for step in self._steps.values():
             step.drain()
         if self._uid is not None:
             os.seteuid(0)
         if self._record and not _has_children():
-            _put(self._record / "end", reason)
+            _put(self._record.with_suffix(".end"), reason)
         os._exit(0)
 
     def _kill_user(self) -> None:
@@ -280,6 +287,13 @@ def _reap() -> list[tuple[int, int]]:
     return ended
 
 
+def _reap_until(deadline: float) -> None:
+    """Reap until there is no child left, or for as long as we may. SIGCHLD is to be blocked, so that none is missed."""
+    while _has_children() and (left := deadline - time.monotonic()) > 0:
+        signal.sigtimedwait({signal.SIGCHLD}, left)
+        _reap()
+
+
 def _has_children() -> bool:
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -288,7 +302,7 @@ def _has_children() -> bool:
     return True
 
 
-def _write_record(folder: Path, order: dict[str, Any]) -> None:
+def _write_record(path: Path, order: dict[str, Any]) -> None:
     """Say who supervises this container, unless another one does: the link is made once."""
     record = {
         "name": order["name"],
@@ -298,10 +312,10 @@ def _write_record(folder: Path, order: dict[str, Any]) -> None:
         "pid": os.getpid(),
         "identity": tree.identity(os.getpid()),
     }
-    draft = folder / f"record.{os.getpid()}"
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_text(json.dumps(record))
     try:
-        (folder / "record").hardlink_to(draft)
+        path.hardlink_to(draft)
     finally:
         draft.unlink()
 

@@ -6,14 +6,15 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 
-ENDED = "ZX"
-"""States of a process that runs no more: zombie, dead (proc(5))."""
+PF_EXITING = 0x4
+"""The kernel's flag of a process that runs no more (include/linux/sched.h). It may be there for long: the first process
+of a pid namespace waits until each of the others is reaped."""
 
 
 def identity(pid: int) -> str | None:
     """What tells a process from every other that has or had its pid, None once it has ended."""
     stat = _stat(pid)
-    if stat is None or stat[0] in ENDED:
+    if stat is None or int(stat[6]) & PF_EXITING:
         return None
     return f"{_read('/proc/sys/kernel/random/boot_id').decode().strip()}/{stat[19]}"
 
@@ -37,8 +38,7 @@ def marked(mark: str, *, folder: str, uid: int | None) -> set[int]:
     needle = b"\0" + mark.encode() + b"\0"
     found = set()
     for pid in _pids():
-        stat = _stat(pid)
-        if stat is None or stat[0] in ENDED or pid == os.getpid():
+        if pid == os.getpid() or identity(pid) is None:
             continue
         if (
             uid in _uids(pid)
@@ -81,7 +81,7 @@ def _pids() -> list[int]:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the state on: [0] state, [1] parent, [19] start time in ticks since boot."""
+    """The fields of /proc/PID/stat from the state on: [1] parent, [6] flags, [19] start time in ticks since boot."""
     text = _read(f"/proc/{pid}/stat")
     return text[text.rindex(b")") + 2 :].decode().split() if text else None
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
+import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from buildsys.errors import DriverError
 CLAIMS = Path("/run/buildsys-users")
 USERS = range(64000, 65000)
 """Debian's policy (9.2.2) keeps 60000-64999 for packages that need a user on demand: no person has such a number."""
+
+RECORD_DEADLINE = 60.0
 
 
 def jobs_folder(private: Path, *, installation: str) -> Path:
@@ -48,22 +51,20 @@ def is_reachable(folder: Path) -> bool:
 
 
 def claim(container: Path) -> int:
-    """A free user for the container whose state is in the given folder; `release` gives it back.
+    """A free user for the container of which the given file is the record; `release` gives it back.
 
     A claim outlives its owner: it stands until somebody has proven that no process of the user is left, or until the
-    container's folder is gone and so is every process. Raises `DriverError` when all are taken.
+    record is gone and so is every process. Raises `DriverError` when all are taken.
     """
     with _claims() as claims:
         taken = {int(link.name) for link in claims.iterdir()}
-        for uid in random.sample(USERS, len(USERS)):  # at random: the files of the last one may be somewhere still
-            link = claims / str(uid)
-            if uid in taken:
-                continue
-            link.symlink_to(container)
+        if free := [uid for uid in USERS if uid not in taken]:
+            uid = secrets.choice(free)  # not the last one in use: its files may still be somewhere
+            (claims / str(uid)).symlink_to(container)
             return uid
         for uid in taken:
             link = claims / str(uid)
-            if not link.readlink().exists() and not tree.owned(uid):
+            if _is_stale(link) and not tree.owned(uid):
                 link.unlink()
                 link.symlink_to(container)
                 return uid
@@ -80,6 +81,11 @@ def holds(uid: int, container: Path) -> bool:
     """Whether the user is the container's: after a restart of the host it may be another one's."""
     link = CLAIMS / str(uid)
     return link.is_symlink() and link.readlink() == container
+
+
+def _is_stale(link: Path) -> bool:
+    """Whether the container is forgotten. Its record comes after the claim, within the time an order may take."""
+    return not link.readlink().exists() and time.time() - link.lstat().st_mtime > RECORD_DEADLINE
 
 
 @contextmanager

@@ -11,20 +11,22 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from buildsys.adapters.process import ProcessDriver, jobs_folder
 from containers import Job, Kind, Start, make_folder, processes
 
+from buildsys.adapters.process import ProcessDriver, jobs_folder
 from buildsys.core.driver import ContainerSpec, Driver, Limits
 
 
-@pytest.fixture(params=["process"])
+@pytest.fixture(params=["process", "process-plain"])
 async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kind]:
     jobs = jobs_folder(tmp_path / "jobs", installation=uuid4().hex)
     state = tmp_path / "state"
-    driver = ProcessDriver(state=state, hidden=[tmp_path])
+    sandbox = False if request.param == "process-plain" else None
+    driver = ProcessDriver(state=state, hidden=[tmp_path], sandbox=sandbox)
     source = (
         "import pathlib\nfrom buildsys.adapters.process import ProcessDriver\n"
-        f"driver = ProcessDriver(state=pathlib.Path({str(state)!r}), hidden=[pathlib.Path({str(tmp_path)!r})])"
+        f"state, hidden = pathlib.Path({str(state)!r}), pathlib.Path({str(tmp_path)!r})\n"
+        f"driver = ProcessDriver(state=state, hidden=[hidden], sandbox={sandbox})"
     )
     yield Kind(driver=driver, source=source, jobs=jobs)
     await driver.close()
