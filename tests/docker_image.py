@@ -1,0 +1,115 @@
+"""Images for tests, made of this host's own programs: no registry is asked, and each takes about half a second.
+
+base_image()      busybox and git; runs as root
+user_image()      the same as user 1000
+dash_image()      dash and the GNU tools, as Debian has them
+bash_image()      bash as `sh` and the GNU tools, as Fedora has them
+no_shell_image()  one static program and no `sh`
+no_tools_image()  a `sh` without the commands that the init needs
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+GNU_TOOLS = ("cat", "chmod", "dd", "echo", "env", "ls", "mkdir", "mkfifo", "mv", "rm", "sleep", "tee", "touch", "tr")
+ACCOUNTS = {
+    "etc/passwd": b"root:x:0:0:root:/:/bin/sh\nbuilder:x:1000:1000:builder:/:/bin/sh\n",
+    "etc/group": b"root:x:0:\nbuilder:x:1000:\n",
+}
+
+
+def base_image() -> str:
+    return _image("base", busybox=True, programs=("git",))
+
+
+def user_image() -> str:
+    return _image("user", busybox=True, user="1000")
+
+
+def dash_image() -> str:
+    return _image("dash", shell="dash", programs=(*GNU_TOOLS, "setsid"))
+
+
+def bash_image() -> str:
+    return _image("bash", shell="bash", programs=(*GNU_TOOLS, "setsid"))
+
+
+def no_shell_image() -> str:
+    return _image("no-shell", programs=("busybox",))
+
+
+def no_tools_image() -> str:
+    return _image("no-tools", shell="dash", programs=("cat", "dd"))
+
+
+@functools.cache
+def _image(
+    name: str, *, busybox: bool = False, shell: str | None = None, programs: Iterable[str] = (), user: str = ""
+) -> str:
+    """Import a root file system with these programs, and say its name. An earlier run's image is replaced."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        _add_folder(tar, "tmp", mode=0o1777)
+        for path, text in ACCOUNTS.items():
+            _add_bytes(tar, path, text)
+        if busybox:
+            _add_busybox(tar)
+        if shell:
+            _add_program(tar, shell)
+            _add_link(tar, "bin/sh", f"/usr/bin/{shell}")
+        for program in programs:
+            _add_program(tar, program)
+        if "git" in programs:
+            tar.add("/usr/share/git-core/templates", "usr/share/git-core/templates")
+    tag = f"buildsys-test-{name}:1"
+    changes = ["ENV PATH=/usr/bin:/bin", *([f"USER {user}"] if user else [])]
+    command = ["docker", "import", *(word for change in changes for word in ("--change", change)), "-", tag]
+    subprocess.run(command, input=content.getvalue(), check=True, stdout=subprocess.DEVNULL)
+    return tag
+
+
+def _add_busybox(tar: tarfile.TarFile) -> None:
+    _add_program(tar, "busybox")
+    applets = subprocess.run(["busybox", "--list"], check=True, capture_output=True, text=True).stdout.split()
+    for applet in applets:
+        if applet != "busybox":
+            _add_link(tar, f"bin/{applet}", "/usr/bin/busybox")
+
+
+def _add_program(tar: tarfile.TarFile, program: str) -> None:
+    """Add a program of the host and the shared libraries that it asks for."""
+    found = shutil.which(program)
+    if found is None:
+        raise FileNotFoundError(f"no {program} on this host to make a test image of")
+    source = Path(found).resolve()
+    tar.add(source, f"usr/bin/{program}")
+    linked = subprocess.run(["ldd", source], capture_output=True, text=True).stdout
+    for library in re.findall(r"(/\S+) \(0x", linked):
+        if library.lstrip("/") not in tar.getnames():
+            tar.add(Path(library).resolve(), library.lstrip("/"))
+
+
+def _add_folder(tar: tarfile.TarFile, path: str, *, mode: int) -> None:
+    info = tarfile.TarInfo(path)
+    info.type, info.mode = tarfile.DIRTYPE, mode
+    tar.addfile(info)
+
+
+def _add_link(tar: tarfile.TarFile, path: str, target: str) -> None:
+    info = tarfile.TarInfo(path)
+    info.type, info.linkname = tarfile.SYMTYPE, target
+    tar.addfile(info)
+
+
+def _add_bytes(tar: tarfile.TarFile, path: str, content: bytes) -> None:
+    info = tarfile.TarInfo(path)
+    info.size, info.mode = len(content), 0o644
+    tar.addfile(info, io.BytesIO(content))
