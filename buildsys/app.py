@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 import platform
 import socket
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID, uuid5
@@ -23,6 +25,7 @@ from aiohttp import web
 
 from actors import ActorsError, Database, Namespace, Node, Retry, SystemClock, migrate
 from buildsys.adapters.docker import DockerDriver
+from buildsys.adapters.docker_engine import DEFAULT_SOCKET
 from buildsys.adapters.git import GitReader
 from buildsys.adapters.github import GitHub
 from buildsys.adapters.process import ProcessDriver
@@ -281,9 +284,9 @@ class App:
         """The configured driver; `auto` is Docker where an engine answers, else processes."""
         config = self._config
         if config.driver != "process":
-            docker = DockerDriver(url=config.docker_host, owner=self.folder.installation)
+            docker = DockerDriver(owner=self.folder.installation, socket=_socket(config.docker_host))
             try:
-                await docker.check()
+                await docker.list({})
             except DriverError as error:
                 if config.driver == "docker":
                     logger.warning("no_engine", error=str(error), consequence="builds wait until it answers")
@@ -313,6 +316,15 @@ class App:
     def _derived_key(self, purpose: str) -> bytes:
         """A key of its own for each purpose, the same on all nodes that share the installation's secret key."""
         return hmac.digest(self.folder.secret_key, purpose.encode(), "sha256")
+
+
+def _socket(docker_host: str | None) -> Path:
+    """The engine's socket: that of the configuration or of DOCKER_HOST. Jobs' folders are mounted, so it is local."""
+    host = docker_host or os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
+    scheme, _, path = host.partition("://")
+    if scheme != "unix":
+        raise SetupError(f"the Docker engine must be on this machine, behind a unix socket, not at {host}")
+    return Path(path)
 
 
 def _listen(host: str, port: int) -> socket.socket:

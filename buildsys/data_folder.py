@@ -5,7 +5,6 @@
     installation   the id by which containers and objects of ours are told from those of other installations
     secret.key     the 32 bytes that seal the secrets in the database
     admin.token    the token of the first administrator
-    cluster.key    what our processes show each other
     postgres/  blobs/  ...   one folder a part, made by `part()`
 
 Everything in it is open to its owner alone. A file appears whole or not at all.
@@ -83,7 +82,6 @@ class DataFolder:
     installation: str
     secret_key: bytes
     admin_token: str
-    cluster_key: str
 
     def __init__(self, path: Path, *, secret_key_file: Path | None = None) -> None:
         self.path = path.absolute()
@@ -116,7 +114,6 @@ class DataFolder:
         self.installation = self._installation()
         self.secret_key = self._secret_key()
         self.admin_token = self._token("admin.token")
-        self.cluster_key = self._token("cluster.key")
 
     def _check_format(self) -> None:
         path = self.path / "format"
@@ -147,7 +144,7 @@ class DataFolder:
 
     def _token(self, name: str) -> str:
         try:
-            token = self._content(name, f"{secrets.token_urlsafe(32)}\n".encode()).decode("ascii").strip()
+            token = self._content(name, f"bst_{secrets.token_urlsafe(32)}\n".encode()).decode("ascii").strip()
         except UnicodeDecodeError:
             token = ""
         if len(token) < 32:

@@ -41,14 +41,14 @@ with DataFolder(Path(sys.argv[1])):
 def test_what_it_holds_stays_the_same_and_is_ours_alone(tmp_path: Path) -> None:
     path = tmp_path / "new" / "data"
     with DataFolder(path) as folder:
-        first = (folder.installation, folder.secret_key, folder.admin_token, folder.cluster_key)
+        first = (folder.installation, folder.secret_key, folder.admin_token)
         part = folder.part("blobs")
     with DataFolder(path) as folder:
-        assert (folder.installation, folder.secret_key, folder.admin_token, folder.cluster_key) == first
+        assert (folder.installation, folder.secret_key, folder.admin_token) == first
     assert len(set(first)) == 4
     assert len(first[1]) == 32
     assert {entry.name for entry in path.iterdir()} == {
-        *("lock", "format", "installation", "secret.key", "admin.token", "cluster.key", "blobs")
+        *("lock", "format", "installation", "secret.key", "admin.token", "blobs")
     }
     assert all(entry.stat().st_mode & 0o777 == 0o600 for entry in path.iterdir() if entry.is_file())
     assert path.stat().st_mode & 0o777 == part.stat().st_mode & 0o777 == 0o700
@@ -106,7 +106,7 @@ def test_a_start_that_was_killed_in_its_first_moment(tmp_path: Path) -> None:
         ("installation", b"not-a-uuid\n"),
         ("secret.key", b"short"),
         ("admin.token", b"\n"),
-        ("cluster.key", b"\xff" * 40),
+        ("admin.token", b"\xff" * 40),
     ],
 )
 def test_a_damaged_file(tmp_path: Path, name: str, content: bytes) -> None:
