@@ -11,6 +11,9 @@ script        a step's program
 reporter      a job's sequence of items, sent in order until all of it counts
 follow        a step's log, cut into batches
 masking       secrets out of the log
+sequence      where the reports stand
+pace          how long to wait before looking or trying again
+errors        one error out of a group
 
 A job's truth is its folder. Runner and container share nothing else, and every part of a job's life asks the folder
 how far it got before it does anything, so a runner that is killed and started again plays the job from the beginning.

@@ -20,8 +20,10 @@ import structlog
 from buildsys.core.assignment import Assignment, ContainerStarted, JobStopped, StepStarted, StepStopped
 from buildsys.core.build import Outcome
 from buildsys.core.driver import ContainerSpec, Driver, Limits
+from buildsys.core.git import redact
 from buildsys.core.plan import Condition
 from buildsys.errors import BuildsysError, DriverError
+from buildsys.runner.errors import first_error
 from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.git import GitFetch
 from buildsys.runner.identity import Identity
@@ -96,9 +98,9 @@ class Executor:
         self._reporting: asyncio.Task[None] | None = None
 
     @property
-    def is_ending(self) -> bool:
-        """Whether the job was cut short already: it needs not be told again."""
-        return self._interruption.cause is not None
+    def cut_short(self) -> Cause | None:
+        """Why the job is being brought to its end early; None while it is not."""
+        return self._interruption.cause
 
     def interrupt(self, cause: Cause) -> None:
         """End the job early; takes effect at once."""
@@ -122,7 +124,7 @@ class Executor:
                 self._removed = True
             except DriverError as error:
                 attempt += 1
-                log.warning("container does not go", container=self._spec.name, error=str(error))
+                log.warning("container_alive", container=self._spec.name, error=str(error))
                 await asyncio.sleep(backoff(attempt))
         await asyncio.to_thread(self._folder.delete)
 
@@ -130,24 +132,24 @@ class Executor:
         try:
             verdict = await self._attempt()
         except Exception as error:
-            log.exception("job errored", assignment=str(self._assignment.id))
+            log.exception("job_errored", assignment=str(self._assignment.id))
             verdict = Verdict(outcome=Outcome.ERRORED, reason=f"{type(error).__name__}: {error}")
         await self._end(verdict)
 
     async def _attempt(self) -> Verdict:
         try:
+            kept = self._folder.claim(self._owner)
             async with self._interruption:
-                await self._set_up()
+                await self._set_up(kept=kept)
                 return await self._run_steps()
         except Interrupted as interrupted:
             return _ENDS[interrupted.cause]
         except BuildsysError as error:
             return Verdict(outcome=Outcome.ERRORED, reason=str(error))
 
-    async def _set_up(self) -> None:
+    async def _set_up(self, *, kept: bool) -> None:
         """Commit and container, at the same time; both are looked for before they are made."""
         position = self._assignment.position
-        kept = self._folder.claim(self._owner)
         if SETUP in position.stopped:
             if not kept:
                 raise DriverError("container lost: the job's folder is gone")
@@ -163,7 +165,7 @@ class Executor:
                     group.create_task(self._fetch())
                     container = group.create_task(self._start_container())
             except BaseExceptionGroup as errors:
-                raise _first(errors) from None
+                raise first_error(errors) from None
             self._folder.finish_setup(container.result())
         self._reporter.mark(
             ContainerStarted(container=self._folder.container, driver=self._driver.name, at=datetime.now(UTC))
@@ -180,7 +182,7 @@ class Executor:
         source = self._assignment.source
         if source is None or self._folder.has_workspace():
             return
-        self._say(f"Fetching {source.commit} from {source.url}")
+        self._say(f"Fetching {source.commit} from {redact(source.url, source.credential)}")
         began = time.monotonic()
         with tempfile.TemporaryDirectory(
             prefix="source-", dir=self._folder.private, ignore_cleanup_errors=True
@@ -253,7 +255,8 @@ class Executor:
             verdict = Verdict(outcome=Outcome.ERRORED, reason=reason)
         if self._current is not None:
             if verdict.reason is not None and self._current == SETUP:
-                self._say(f"buildsys: error: {verdict.reason}")
+                with suppress(OSError):  # a full disk has a reason, too, and no place for it
+                    self._say(f"buildsys: error: {verdict.reason}")
             status = self._folder.status(self._current)
             self._stop(self._current, verdict.outcome, status if self._current != SETUP else None)
         for step in self._assignment.job.steps:
@@ -318,9 +321,3 @@ def container_spec(assignment: Assignment, *, site: Site, folder: Path, runner: 
 
 def _wanted(condition: Condition, *, failed: bool) -> bool:
     return condition is Condition.ALWAYS or (condition is Condition.FAILURE) == failed
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that made the others stop."""
-    error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -30,6 +30,9 @@ from buildsys.errors import DriverError
 SETUP = 0
 """The number of the set-up among a job's steps."""
 
+FORGED = 255
+"""The status of a step whose status file is not the init's."""
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}
@@ -77,7 +80,9 @@ class JobFolder:
 
     @property
     def marker(self) -> bytes:
-        return (self.private / "marker").read_bytes()
+        """What ends each step's log; empty in a folder that nobody claimed, which has no logs either."""
+        path = self.private / "marker"
+        return path.read_bytes() if path.exists() else b""
 
     def has_workspace(self) -> bool:
         return os.path.lexists(self.path / "workspace" / ".git")
@@ -113,7 +118,7 @@ class JobFolder:
         return self._has(step, "truncated")
 
     def status(self, step: int) -> int | None:
-        """The step's exit status, None while it has none. Raises `DriverError` when it is no number."""
+        """The step's exit status, None while it has none. One that is no number was forged: it counts as a failure."""
         file = self._open(step, "status")
         if file is None:
             return None
@@ -121,9 +126,7 @@ class JobFolder:
             text = os.read(file, 16)
         finally:
             os.close(file)
-        if not text.strip().isdigit():
-            raise DriverError(f"the status of step {step} is not a number: {text!r}")
-        return int(text)
+        return int(text) if text.strip().isdigit() else FORGED
 
     def open_log(self, step: int) -> int | None:
         """A descriptor of the step's log, None while there is none."""

@@ -120,7 +120,7 @@ class Reporter:
             except BuildsysError as error:
                 attempt += 1
                 if attempt == 1:
-                    log.warning("report not taken, trying again", assignment=str(report.assignment), error=str(error))
+                    log.warning("report_not_taken", assignment=str(report.assignment), error=str(error))
                 await asyncio.sleep(backoff(attempt))
 
     def _gather(self) -> list[Item]:

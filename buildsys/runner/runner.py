@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NoReturn, Self, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -16,6 +17,7 @@ from buildsys.core.assignment import Assignment, Poll, PollReply
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
 from buildsys.core.plan import JobPlan
 from buildsys.errors import DriverError, Unavailable
+from buildsys.runner.errors import first_error
 from buildsys.runner.executor import Executor, Site
 from buildsys.runner.folder import JobFolder, owned
 from buildsys.runner.identity import Identity
@@ -35,15 +37,15 @@ log = structlog.get_logger(__name__)
 class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a runner's administrator sets.
 
-    `name` is for people. `data` holds the runner's identity, `jobs` its jobs' folders (the process driver, as root,
-    says where those must be); two runners may share `jobs` but not `data`. `slots` is how many jobs run at a time,
-    `limits` hold for each.
+    `data` holds the runner's identity, `jobs` its jobs' folders (the process driver, as root, says where those must
+    be); two runners may share `jobs` but not `data`. `name` is for people, the host's unless set; `slots` is how many
+    jobs run at a time, `limits` hold for each.
     """
 
     installation: str
-    name: str
     data: Path
     jobs: Path
+    name: str = msgspec.field(default_factory=socket.gethostname)
     slots: int = 2
     labels: tuple[str, ...] = ()
     limits: Limits = Limits()
@@ -87,8 +89,8 @@ class Runner:
 
     @property
     def holding(self) -> tuple[UUID, ...]:
-        """The assignments this runner has now."""
-        return tuple(self._jobs)
+        """The assignments this runner has now; a revoked one is none of them any more."""
+        return tuple(id for id, executor in self._jobs.items() if executor.cut_short is not Cause.REVOKED)
 
     def wake(self) -> None:
         """A hint that there is news: poll now instead of waiting out a pause."""
@@ -97,28 +99,34 @@ class Runner:
 
     async def run(self) -> None:
         """Poll and run jobs until cancelled. Raises what the orchestrator raises, but waits while it is away."""
-        async with asyncio.TaskGroup() as group:
-            answered = False
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._serve(group)
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from None
+
+    async def _serve(self, group: asyncio.TaskGroup) -> NoReturn:
+        answered = False
+        failures = 0
+        while True:
+            try:
+                reply = await self._poll(wait=POLL_WAIT if answered else 0.0)
+            except Unavailable as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("orchestrator_away", error=str(error))
+                await self._or_news(asyncio.sleep(backoff(failures)))
+                continue
             failures = 0
-            while True:
-                try:
-                    reply = await self._poll(wait=POLL_WAIT if answered else 0.0)
-                except Unavailable as error:
-                    failures += 1
-                    if failures == 1:
-                        log.warning("orchestrator away, trying again", error=str(error))
-                    await self._or_news(asyncio.sleep(backoff(failures)))
-                    continue
-                failures = 0
-                for assignment in reply.assignments:
-                    self._take(assignment, group)
-                for id in reply.cancel:
-                    self._interrupt(id, Cause.CANCELED)
-                for id in reply.revoked:
-                    self._interrupt(id, Cause.REVOKED)
-                if not answered:
-                    answered = True
-                    group.create_task(self._sweep())
+            for assignment in reply.assignments:
+                self._take(assignment, group)
+            for id in reply.cancel:
+                self._interrupt(id, Cause.CANCELED)
+            for id in reply.revoked:
+                self._interrupt(id, Cause.REVOKED)
+            if not answered:
+                answered = True
+                group.create_task(self._sweep())
 
     async def _poll(self, *, wait: float) -> PollReply:
         """Ask for work. Without a free slot the question is dropped when one gets free: nothing can be lost with it."""
@@ -131,7 +139,7 @@ class Runner:
             labels=self._config.labels,
             slots=free,
             holding=self.holding,
-            ending=tuple(id for id, executor in self._jobs.items() if executor.is_ending),
+            ending=tuple(id for id, executor in self._jobs.items() if executor.cut_short),
             wait=wait,
         )
         if free:
@@ -169,7 +177,7 @@ class Runner:
         try:
             await executor.run()
         except Exception:
-            log.exception("job's executor broke", assignment=str(id))
+            log.exception("executor_broke", assignment=str(id))
             await asyncio.sleep(CRASH_PAUSE)
             self._release(id)
             return
@@ -208,7 +216,7 @@ class Runner:
                 return await driver.remove(spec)
             except DriverError as error:
                 attempt += 1
-                log.warning("leftover container does not go", container=container.name, error=str(error))
+                log.warning("leftover_container_alive", container=container.name, error=str(error))
                 await asyncio.sleep(backoff(attempt))
 
 

@@ -37,7 +37,7 @@ class Job:
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
         self.position = assignment.position
-        self.logs: dict[int, bytes] = {}
+        self.logs: dict[int, bytearray] = {}
         self.batches: list[LogBatch] = []
         self.codes: dict[int, int | None] = {}
         self.stopped: JobStopped | None = None
@@ -58,7 +58,7 @@ class Job:
                 assert item.end > item.offset
                 text = zstandard.decompress(item.frame)
                 assert item.lines == text.count(b"\n") + (not text.endswith(b"\n"))
-                self.logs[item.step] = self.logs.get(item.step, b"") + text
+                self.logs.setdefault(item.step, bytearray()).extend(text)
                 self.batches.append(item)
                 self.position = replace(position, offset=item.end)
             case StepStopped() if item.step not in position.stopped:

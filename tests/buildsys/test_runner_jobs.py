@@ -12,9 +12,11 @@ import pytest
 from runner_orchestrator import Job, MemoryOrchestrator, assignment, until
 
 from buildsys.adapters.process import ProcessDriver, jobs_folder
-from buildsys.core.assignment import Source
+from buildsys.core.assignment import Poll, PollReply, Source
 from buildsys.core.build import Outcome
+from buildsys.core.driver import ContainerSpec
 from buildsys.core.plan import Condition, StepPlan
+from buildsys.errors import Unauthorized
 from buildsys.runner import Runner, RunnerConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -69,8 +71,6 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     yield bench
     await bench.stop()
     for container in await bench.driver.list({"buildsys.installation": bench.installation}):
-        from buildsys.core.driver import ContainerSpec
-
         folder = bench.jobs / container.labels["buildsys.assignment"] / "folder"
         await bench.driver.remove(ContainerSpec(name=container.name, folder=folder, lifetime=0))
     await bench.driver.close()
@@ -229,7 +229,7 @@ async def test_an_orchestrator_that_is_away_does_not_stop_a_job(bench: Bench, tm
 async def test_cancel(bench: Bench) -> None:
     await bench.start()
     job = bench.orchestrator.offer(
-        assignment("trap 'echo asked; exit 9' TERM; echo started; while :; do sleep 0.05; done", "echo no")
+        assignment("trap 'echo asked; exit 9' TERM; echo started; while :; do sleep 0.05 || :; done", "echo no")
     )
     await until(lambda: b"started" in job.logs.get(1, b""))
     bench.orchestrator.cancel(job)
@@ -272,8 +272,6 @@ async def test_a_lost_container_is_an_error(bench: Bench) -> None:
     job = bench.orchestrator.offer(assignment("echo started; sleep 60", "echo no"))
     await until(lambda: 1 in job.logs)
     (container,) = await bench.driver.list({"buildsys.installation": bench.installation})
-    from buildsys.core.driver import ContainerSpec
-
     folder = bench.jobs / str(job.assignment.id) / "folder"
     await bench.driver.remove(ContainerSpec(name=container.name, folder=folder, lifetime=0))
     await until(lambda: job.stopped)
@@ -333,3 +331,65 @@ async def test_the_log_limit_says_so(bench: Bench) -> None:
     assert job.logs[1].startswith(printed)
     assert job.logs[1].endswith(b"\nbuildsys: the step's log limit of 4096 bytes was reached; the rest was not kept\n")
     assert job.codes[1] == 5
+
+
+async def test_cancel_while_the_commit_is_fetched(bench: Bench) -> None:
+    """A server that never answers holds nobody up, and git is gone with the job."""
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await bench.start()
+        source = Source(url=f"http://127.0.0.1:{port}/x", commit="a" * 40)
+        job = bench.orchestrator.offer(assignment("echo no", source=source))
+        await until(lambda: b"Fetching" in job.logs.get(0, b"") and processes(str(port)))
+        bench.orchestrator.cancel(job)
+        await until(lambda: job.stopped)
+    assert job.outcomes == {0: Outcome.CANCELED, 1: SKIPPED}
+    await until(lambda: not processes(str(port)) and not bench.folders())
+
+
+async def test_a_forged_status_is_a_failure(bench: Bench) -> None:
+    await bench.start()
+    job = await bench.run("echo zero > ../steps/1/forged; mv ../steps/1/forged ../steps/1/status; sleep 30")
+    assert job.codes[1] == 255
+    assert job.stopped is not None
+    assert job.stopped.outcome is FAILED
+
+
+async def test_a_revoked_job_is_asked_about_no_more(bench: Bench) -> None:
+    """The orchestrator answers at once as long as a revoked job is held: that must not become a storm of polls."""
+    runner = await bench.start()
+    job = bench.orchestrator.offer(assignment("echo started; sleep 60"))
+    await until(lambda: 1 in job.logs)
+    before = len(bench.orchestrator.polls)
+    bench.orchestrator.revoke(job)
+    await until(lambda: not runner.holding)
+    assert len(bench.orchestrator.polls) - before <= 5
+
+
+async def test_a_refused_runner_says_so(bench: Bench) -> None:
+    class Refusing(MemoryOrchestrator):
+        async def poll(self, poll: Poll) -> PollReply:
+            raise Unauthorized("no such runner")
+
+    config = RunnerConfig(installation=bench.installation, data=bench.data, jobs=bench.jobs)
+    async with Runner(config=config, drivers=(bench.driver,), orchestrator=Refusing()) as runner:
+        with pytest.raises(Unauthorized, match="no such runner"):
+            await runner.run()
+
+
+def processes(text: str) -> list[int]:
+    """The processes of this host that have the text in their arguments."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = file.read_bytes()
+        except OSError:
+            continue
+        if text.encode() in arguments:
+            found.append(int(file.parent.name))
+    return found
