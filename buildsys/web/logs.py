@@ -13,7 +13,7 @@ from aiohttp import web
 from buildsys.core.logs import END, LINES, LogEntry, LogRecord
 from buildsys.web.builds import build_id
 from buildsys.web.codec import BadRequest, Text, decode_query, json_response
-from buildsys.web.log_events import Filter, Piece, behind, entries
+from buildsys.web.log_events import Event, Filter, Piece, behind, entries
 from buildsys.web.log_feed import LogFeed
 from buildsys.web.services import Stores
 
@@ -26,13 +26,16 @@ WRITE = 256 << 10
 PAGE = 2 << 20
 """Compressed bytes of log that one query is meant to bring."""
 
+USUAL, MOST = 1000, 10_000
+"""Entries of a limited answer where the request does not say, and at most."""
+
 CURSORS = 1 << 63
 """Cursors are below this: Postgres counts them in a bigint."""
 
 
 class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     after: Text = "0"
-    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] | None = None
     job: Text | None = None
     step: int | None = None
 
@@ -45,6 +48,18 @@ class LogPart(msgspec.Struct, frozen=True, kw_only=True):
     end: bool
 
 
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read: behind which cursor, and which records. `ended`: the log ends at the cursor."""
+
+    build: UUID
+    after: int
+    ended: bool
+    wanted: Filter
+
+    def admits(self, record: LogRecord | Event) -> bool:
+        return self.wanted.admits(record.kind, record.job, record.step)
+
+
 class LogRoutes:
     def __init__(self, *, stores: Stores, feed: LogFeed) -> None:
         self._builds = stores.builds
@@ -55,25 +70,52 @@ class LogRoutes:
         """The log behind a cursor, in the form that `Accept` names; JSON where it names none of ours."""
         build = (await self._builds.get(build_id(request))).id
         query = decode_query(request, LogQuery)
-        wanted = Filter(job=query.job, step=query.step)
         accept = request.headers.get("Accept", "")
-        if "text/event-stream" in accept:
-            return await self._follow(
-                request, build, _cursor(request.headers.get("Last-Event-ID", query.after)), wanted
-            )
-        if "text/plain" not in accept:
-            return await self._entries(build, _cursor(query.after), query.limit or 1000, wanted)
-        if query.limit is None:
-            return await self._stream(request, build, _cursor(query.after), wanted)
-        return await self._text(build, _cursor(query.after), query.limit, wanted)
+        live, text = "text/event-stream" in accept, "text/plain" in accept
+        after = _cursor(request.headers.get("Last-Event-ID", query.after) if live else query.after)
+        wanted = Filter(job=query.job, step=query.step)
+        reading = Reading(build=build, after=after, ended=await self._is_end(build, after), wanted=wanted)
+        if live:
+            return await self._follow(request, reading)
+        if text and query.limit is None:
+            return await self._stream(request, reading)
+        if text and query.limit is not None:
+            return await self._text(reading, query.limit)
+        return await self._entries(reading, query.limit or USUAL)
 
-    async def _entries(self, build: UUID, after: int, limit: int, wanted: Filter) -> web.Response:
-        pieces, next, end = await self._part(build, after, limit, wanted)
-        part = LogPart(entries=[entry for piece in pieces for entry in entries(piece)], next=next, end=end)
-        return json_response(part)
+    async def _follow(self, request: web.Request, reading: Reading) -> web.StreamResponse:
+        """Events as they come, up to the end; 204 keeps a browser that has seen the end from asking again."""
+        if reading.ended:
+            return web.Response(status=204)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        await response.prepare(request)
+        await response.write(b"retry: 1000\n\n")
+        async with contextlib.aclosing(self._feed.events(reading.build, after=reading.after)) as batches:
+            async for batch in batches:
+                chosen = b"".join(event.encoded for event in batch if reading.admits(event))
+                await response.write(chosen or b":\n\n")
+        await response.write_eof()
+        return response
 
-    async def _text(self, build: UUID, after: int, limit: int, wanted: Filter) -> web.Response:
-        pieces, next, _ = await self._part(build, after, limit, wanted, kind=LINES)
+    async def _stream(self, request: web.Request, reading: Reading) -> web.StreamResponse:
+        """All that is printed behind the cursor, byte for byte, up to now."""
+        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        chunks, size = list[bytes](), 0
+        async with contextlib.aclosing(self._records(reading)) as records:
+            async for record in records:
+                if record.kind == LINES and reading.admits(record):
+                    chunks.append(behind(record, reading.after).printed)
+                    size += len(chunks[-1])
+                if size >= WRITE:
+                    await response.prepare(request)
+                    await response.write(b"".join(chunks))
+                    chunks, size = [], 0
+        await response.prepare(request)
+        await response.write_eof(b"".join(chunks))
+        return response
+
+    async def _text(self, reading: Reading, limit: int) -> web.Response:
+        pieces, next, _ = await self._part(reading, limit, kind=LINES)
         return web.Response(
             body=b"".join(piece.printed for piece in pieces),
             content_type="text/plain",
@@ -81,56 +123,25 @@ class LogRoutes:
             headers={"X-Next-Cursor": str(next)},
         )
 
-    async def _part(
-        self, build: UUID, after: int, limit: int, wanted: Filter, *, kind: str | None = None
-    ) -> tuple[list[Piece], int, bool]:
+    async def _entries(self, reading: Reading, limit: int) -> web.Response:
+        pieces, next, end = await self._part(reading, limit)
+        found = [entry for piece in pieces for entry in entries(piece)]
+        return json_response(LogPart(entries=found, next=next, end=end))
+
+    async def _part(self, reading: Reading, limit: int, *, kind: str | None = None) -> tuple[list[Piece], int, bool]:
         """At most `limit` entries behind the cursor, the cursor of the last one seen, and whether it is the end."""
         pieces, found, size = list[Piece](), 0, 0
-        cursor, end = after, await self._is_end(build, after)
-        async with contextlib.aclosing(self._records(build, after)) as records:
+        cursor, end = reading.after, reading.ended
+        async with contextlib.aclosing(self._records(reading)) as records:
             async for record in records:
                 if found >= limit or size >= PART:
                     break
-                cursor = record.last
-                if wanted.admits(record.kind, record.job, record.step) and kind in (None, record.kind):
-                    piece = behind(record, after, size=limit - found)
+                cursor, end = record.last, record.kind == END
+                if kind in (None, record.kind) and reading.admits(record):
+                    piece = behind(record, reading.after, size=limit - found)
                     pieces.append(piece)
                     found, size, cursor = found + piece.last - piece.first + 1, size + piece.size, piece.last
-                end = record.kind == END
         return pieces, cursor, end
-
-    async def _stream(self, request: web.Request, build: UUID, after: int, wanted: Filter) -> web.StreamResponse:
-        """All that is printed behind the cursor, byte for byte, up to now."""
-        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
-        chunks, size = list[bytes](), 0
-        async with contextlib.aclosing(self._records(build, after)) as records:
-            async for record in records:
-                if record.kind == LINES and wanted.admits(record.kind, record.job, record.step):
-                    chunks.append(behind(record, after).printed)
-                    size += len(chunks[-1])
-                if size >= WRITE:
-                    if not response.prepared:
-                        await response.prepare(request)
-                    await response.write(b"".join(chunks))
-                    chunks, size = [], 0
-        if not response.prepared:
-            await response.prepare(request)
-        await response.write_eof(b"".join(chunks))
-        return response
-
-    async def _follow(self, request: web.Request, build: UUID, after: int, wanted: Filter) -> web.StreamResponse:
-        """Events as they come, up to the end; 204 keeps a browser that has seen the end from asking again."""
-        if await self._is_end(build, after):
-            return web.Response(status=204)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
-        await response.prepare(request)
-        await response.write(b"retry: 1000\n\n")
-        async with contextlib.aclosing(self._feed.events(build, after=after)) as batches:
-            async for batch in batches:
-                chosen = b"".join(each.encoded for each in batch if wanted.admits(each.kind, each.job, each.step))
-                await response.write(chosen or b":\n\n")
-        await response.write_eof()
-        return response
 
     async def _is_end(self, build: UUID, cursor: int) -> bool:
         """Whether the log ends at this cursor. Raises `BadRequest` for one that the log has not reached."""
@@ -141,10 +152,10 @@ class LogRoutes:
             raise BadRequest(f"the log has not reached the cursor {cursor}")
         return at_cursor[0].kind == END
 
-    async def _records(self, build: UUID, after: int) -> AsyncGenerator[LogRecord, None]:
+    async def _records(self, reading: Reading) -> AsyncGenerator[LogRecord, None]:
         """All records behind the cursor, in queries that bring about `PAGE` compressed bytes each."""
-        size = 32
-        while page := await self._logs.read(build, after=after, size=size):
+        after, size = reading.after, 32
+        while page := await self._logs.read(reading.build, after=after, size=size):
             for record in page:
                 yield record
             if len(page) < size:

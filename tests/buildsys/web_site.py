@@ -117,11 +117,13 @@ class Log:
         self.build = build
         self.last = 0
         self.printed = b""
+        self.readable = ""
 
     async def lines(self, text: bytes, *, job: str = "j", step: int = 1) -> None:
         count = text.count(b"\n") + (not text.endswith(b"\n"))
         await self._append(LINES, count, job=job, step=step, frame=zstandard.compress(text))
         self.printed += text
+        self.readable += text.decode("utf-8", "replace")
 
     async def event(self, kind: str, **data: Any) -> None:
         await self._append(kind, 1, data=data)
