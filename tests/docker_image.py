@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -19,11 +20,23 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 GNU_TOOLS = ("cat", "chmod", "dd", "echo", "env", "ls", "mkdir", "mkfifo", "mv", "rm", "sleep", "tee", "touch", "tr")
 ACCOUNTS = {
     "etc/passwd": b"root:x:0:0:root:/:/bin/sh\nbuilder:x:1000:1000:builder:/:/bin/sh\n",
     "etc/group": b"root:x:0:\nbuilder:x:1000:\n",
 }
+
+
+def require_engine() -> None:
+    """Skip the test where no engine answers, or busybox is missing; fail instead where the environment demands it."""
+    missing = _missing()
+    if missing is None:
+        return
+    if os.environ.get("BUILDSYS_TEST_REQUIRE_DOCKER") == "1":
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 def base_image() -> str:
@@ -48,6 +61,16 @@ def no_shell_image() -> str:
 
 def no_tools_image() -> str:
     return _image("no-tools", shell="dash", programs=("cat", "dd"))
+
+
+@functools.cache
+def _missing() -> str | None:
+    for program in ("docker", "busybox"):
+        if shutil.which(program) is None:
+            return f"no {program} on this host: see .ci/engine"
+    if subprocess.run(["docker", "version"], capture_output=True).returncode != 0:
+        return "no Docker engine answers: see .ci/engine"
+    return None
 
 
 @functools.cache

@@ -6,31 +6,53 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from uuid import uuid4
 
+import docker_image
 import pytest
 from containers import Job, Kind, Start, make_folder, processes
 
+from buildsys.adapters.docker import DockerDriver
 from buildsys.adapters.process import ProcessDriver, jobs_folder
 from buildsys.core.driver import ContainerSpec, Driver, Limits
 
 
-@pytest.fixture(params=["process", "process-plain"])
+@pytest.fixture(params=["process", "process-plain", pytest.param("docker", marks=pytest.mark.docker)])
 async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kind]:
-    jobs = jobs_folder(tmp_path / "jobs", installation=uuid4().hex)
+    if request.param == "docker":
+        kind = docker_kind(tmp_path)
+    else:
+        kind = process_kind(tmp_path, sandbox=False if request.param == "process-plain" else None)
+    yield kind
+    await kind.driver.close()
+    shutil.rmtree(kind.jobs)
+
+
+def process_kind(tmp_path: Path, *, sandbox: bool | None) -> Kind:
     state = tmp_path / "state"
-    sandbox = False if request.param == "process-plain" else None
-    driver = ProcessDriver(state=state, hidden=[tmp_path], sandbox=sandbox)
     source = (
         "import pathlib\nfrom buildsys.adapters.process import ProcessDriver\n"
         f"state, hidden = pathlib.Path({str(state)!r}), pathlib.Path({str(tmp_path)!r})\n"
         f"driver = ProcessDriver(state=state, hidden=[hidden], sandbox={sandbox})"
     )
-    yield Kind(driver=driver, source=source, jobs=jobs)
-    await driver.close()
-    shutil.rmtree(jobs)
+    return Kind(
+        driver=ProcessDriver(state=state, hidden=[tmp_path], sandbox=sandbox),
+        source=source,
+        jobs=jobs_folder(tmp_path / "jobs", installation=uuid4().hex),
+    )
+
+
+def docker_kind(tmp_path: Path, image: Callable[[], str] = docker_image.base_image) -> Kind:
+    docker_image.require_engine()
+    jobs = tmp_path / "jobs"
+    jobs.mkdir(mode=0o700)
+    source = (
+        "import pathlib\nfrom buildsys.adapters.docker import DockerDriver\n"
+        f"driver = DockerDriver(owner={tmp_path.name!r})"
+    )
+    return Kind(driver=DockerDriver(owner=tmp_path.name), source=source, jobs=jobs, image=image())
 
 
 @pytest.fixture
