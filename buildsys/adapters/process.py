@@ -10,6 +10,9 @@ What isolates a job is what the host has to give:
 `Limits.memory` holds for each process by itself (RLIMIT_DATA: what it has written to, not what it reserved),
 `Limits.pids` only where there is a user or a sandbox for the kernel to count in, `Limits.cpus` not at all. Images are
 not used: steps run with the programs of this host.
+
+Containers outlive the runner, unless a service manager ends a service by its control group: for systemd, whose default
+that is, set `KillMode=process`.
 """
 
 from __future__ import annotations
@@ -59,15 +62,16 @@ class ProcessDriver:
     """Runs jobs as processes of this host.
 
     `state` is a folder of the runner's own, the same for each of its lives: the records of its containers are there.
-    `hidden` are folders that no job is to see where there is a sandbox: the data folder, first of all. `sandbox` says
-    whether bubblewrap is used: None means where it is there and works.
+    `hidden` are folders that no job is to see where there is a sandbox: the data folder, first of all. The home folder
+    of the runner's user is one of them, and with it every tool that is installed there. `sandbox` says whether
+    bubblewrap is used: None means where it is there and works.
     """
 
     name = "process"
 
     def __init__(self, *, state: Path, hidden: Sequence[Path] = (), sandbox: bool | None = None) -> None:
         self._state = state
-        self._hidden = (*hidden, Path.home())
+        self._hidden = (*hidden, *_home())
         self._zygote = ZygoteClient(log=state / "zygote.log")
         self._sandbox = sandbox
         self._probing = asyncio.Lock()
@@ -280,6 +284,12 @@ async def _ended(record: Record) -> bool:
         loop.remove_reader(pidfd)
         os.close(pidfd)
     return True
+
+
+def _home() -> list[Path]:
+    """The folder with our own keys and tokens, if we have one."""
+    home = Path(os.environ.get("HOME", "/")).resolve()
+    return [home] if home != Path("/") else []
 
 
 def _make_control(path: Path) -> None:

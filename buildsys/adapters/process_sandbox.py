@@ -2,8 +2,8 @@
 
 Bubblewrap runs once a job and holds the namespaces; every step enters them from outside. Inside there are the job's
 own processes and no others, the host's file system read-only, the job's folder writable at its own path, and a /tmp
-that is the job's own. Not there: other jobs, the home folder of the runner's user, /run with its sockets (an engine's
-among them), and what the caller wants hidden. The network is the host's: builds fetch dependencies.
+that is the job's own. Not there: other jobs, /run with its sockets (an engine's among them), and what the caller wants
+hidden. The network is the host's: builds fetch dependencies.
 
 The namespaces end with the supervisor, and everything in them with them: that is the kernel's doing.
 """
@@ -41,12 +41,18 @@ def command(bwrap: str, folder: Path, hidden: Sequence[Path]) -> list[str]:
     return [
         *(bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent"),
         *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
-        *("--tmpfs", "/run", "--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve", "--remount-ro", "/run"),
+        *("--tmpfs", "/run", *_resolver(), "--remount-ro", "/run"),
         *("--bind", str(folder / "tmp"), str(private)),
         *(word for cover in covers for word in ("--tmpfs", str(cover))),
         *("--bind", str(folder), str(folder)),
         *(word for cover in covers for word in ("--remount-ro", str(cover))),
     ]
+
+
+def _resolver() -> list[str]:
+    """Names are looked up as the host does it, where the file that says how lies in /run."""
+    file = str(Path("/etc/resolv.conf").resolve())
+    return ["--ro-bind-try", file, file] if file.startswith("/run/") else []
 
 
 class Sandbox:

@@ -6,19 +6,22 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from uuid import uuid4
 
 import msgspec
 import pytest
-from containers import Job, Kind, Start, processes, until
+from containers import Job, Kind, Start, make_folder, processes, until
 
 from buildsys.adapters import process_users
 from buildsys.adapters.process import ProcessDriver, Record, jobs_folder
 from buildsys.adapters.process_users import CLAIMS, USERS, claim, holds, release
-from buildsys.core.driver import Driver, Limits
+from buildsys.core.driver import ContainerSpec, Driver, Limits
 from buildsys.errors import DriverError
 
+of_both_kinds = pytest.mark.parametrize("kind", ["process", "process-plain"], indirect=True)
+of_the_sandbox = pytest.mark.parametrize("kind", ["process"], indirect=True)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a job a user of its own")
 
 
@@ -44,6 +47,7 @@ async def sandboxed(kind: Kind) -> None:
         pytest.skip(kind.driver.no_sandbox)
 
 
+@of_both_kinds
 class TestDeath:
     async def test_a_lost_supervisor_is_told_and_remove_finds_its_processes(
         self, start: Start, driver: Driver, token: str, tmp_path: Path
@@ -118,6 +122,7 @@ class TestDeath:
         assert status.reason.startswith("the job's folder cannot be used")
 
 
+@of_both_kinds
 class TestStart:
     async def test_two_drivers_start_one_container(self, start: Start, kind: Kind, tmp_path: Path) -> None:
         job = await start(run=False)
@@ -150,6 +155,7 @@ class TestStart:
         assert "debian:12" in said[0]
 
 
+@of_both_kinds
 class TestIsolation:
     @as_root
     async def test_a_job_has_a_user_of_its_own(self, start: Start, tmp_path: Path) -> None:
@@ -207,6 +213,7 @@ class TestIsolation:
         assert (await job.run("dd if=/dev/zero of=/dev/null bs=32M count=1 2>/dev/null")).status == 0
 
 
+@of_the_sandbox
 @pytest.mark.usefixtures("sandboxed")
 class TestSandbox:
     async def test_no_other_process_is_seen(self, start: Start) -> None:
@@ -229,6 +236,23 @@ class TestSandbox:
         for place in ("/usr/planted", "/etc/planted", "/run/planted", "/var/tmp/planted", "/planted"):
             assert (await job.run(f"echo x >{place}")).status != 0
             assert not Path(place).exists()
+
+    async def test_a_job_below_a_hidden_folder_sees_of_it_only_its_own(self, tmp_path: Path) -> None:
+        data = Path(f"/var/tmp/buildsys-test-{uuid4().hex}")
+        folder = data / "runner" / "jobs" / "one" / "folder"
+        for each in (folder, folder / "workspace", folder / "home", folder / "tmp", folder / "steps"):
+            make_folder(each)
+        (data / "secret.key").write_text("secret")
+        driver = ProcessDriver(state=tmp_path / "state", hidden=[data])
+        job = Job(driver, ContainerSpec(name="buildsys-test-hidden", folder=folder, lifetime=60))
+        await driver.start(job.spec)
+        assert (
+            await job.run(f"cd {data}; find . -maxdepth 3 | sort")
+        ).log == b".\n./runner\n./runner/jobs\n./runner/jobs/one\n"
+        assert (await job.run(f"touch {data}/new")).status != 0
+        await driver.remove(job.spec)
+        await driver.close()
+        shutil.rmtree(data)
 
     async def test_no_socket_of_the_host_is_seen(self, start: Start) -> None:
         assert (await (await start()).run("ls /run/docker.sock /var/run/docker.sock")).status != 0
@@ -277,6 +301,21 @@ class TestSandboxMissing:
 
 
 @as_root
+async def test_the_contract_holds_for_an_ordinary_user_too() -> None:
+    """As root maps itself: to a user that is the owner of our files, and may nothing that root may."""
+    ordinary = ("unshare", "-U", "--map-user=1000", "--map-group=1000")
+    probe = await asyncio.create_subprocess_exec(*ordinary, "true", stderr=asyncio.subprocess.DEVNULL)
+    if await probe.wait() != 0:
+        pytest.skip("no user namespaces here")
+    suite = Path(__file__).with_name("test_driver.py")
+    only = "process and (TestEnd or TestStatus or TestHostility)"
+    pytest_run = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(suite), "-k", only)
+    run = await asyncio.create_subprocess_exec(*ordinary, *pytest_run, stdout=asyncio.subprocess.PIPE)
+    out, _ = await run.communicate()
+    assert run.returncode == 0, out.decode()
+
+
+@as_root
 class TestFolders:
     def test_a_reachable_folder_is_kept(self) -> None:
         private = Path("/var/tmp") / uuid4().hex
@@ -305,6 +344,7 @@ class TestFolders:
         assert Path("/etc").stat().st_mode & 0o777 == 0o755
         place.rmdir() if plant == "foreign" else place.unlink()
 
+    @of_both_kinds
     async def test_a_job_where_its_user_cannot_reach_it_is_refused(self, start: Start, driver: Driver) -> None:
         job = await start(run=False)
         job.folder.parent.chmod(0o700)
