@@ -84,7 +84,7 @@ class BuildBuddy(Actor):
         if self._life.state == State.QUEUED:
             self.ctx.execute(QUERIES["queue_delete"], build=self._id)
         self._order_stop(Outcome.CANCELED, reason=f"canceled by {by}")
-        if self._life.state != State.STOPPED:
+        if not self._life.is_stopped:
             self.ctx.schedule("escalate", now + timedelta(seconds=self._limits.grace + ESCALATION))
         self._save()
 
@@ -94,7 +94,7 @@ class BuildBuddy(Actor):
         Called again for a runner's new incarnation it fences the old one, and says where the job's reports stand.
         """
         job = self._job(assignment)
-        if self._row is None or job is None or job.state == State.STOPPED:
+        if self._row is None or job is None or job.is_stopped:
             return None
         if job.runner is not None and (job.runner != runner or (job.incarnation or 0) > incarnation):
             return None
@@ -108,7 +108,7 @@ class BuildBuddy(Actor):
     async def report(self, report: Report) -> ReportReply:
         """Take the next items of a job's sequence. Repeated items change nothing; behind a hole nothing is taken."""
         job = self._job(report.assignment)
-        if job is None or job.state == State.STOPPED:
+        if job is None or job.is_stopped:
             return ReportReply(position=Position(), revoked=True)
         if str(job.runner) != report.runner or job.incarnation != report.incarnation:
             return ReportReply(position=job.position, revoked=True)
@@ -124,7 +124,7 @@ class BuildBuddy(Actor):
         """End a build whose time is up, by its stored start."""
         async with self.ctx.turn():
             now = self.ctx.clock.now()
-            if self._life.starting_at is None or self._life.state == State.STOPPED:
+            if self._life.starting_at is None or self._life.is_stopped:
                 return
             due = self._life.starting_at + timedelta(seconds=self._time_limit)
             settled = self._active_since + timedelta(seconds=SETTLING)
@@ -132,7 +132,7 @@ class BuildBuddy(Actor):
                 self.ctx.schedule("enforce_time_limit", settled)
                 return
             self._order_stop(Outcome.TIMED_OUT, reason=f"the time limit of {self._time_limit:g} s was reached")
-            if self._life.state != State.STOPPED:
+            if not self._life.is_stopped:
                 self.ctx.schedule("escalate", now + timedelta(seconds=self._limits.grace + ESCALATION))
             self._save()
 
@@ -148,18 +148,18 @@ class BuildBuddy(Actor):
     @scheduled(deadline=30.0, urgency=2)
     async def check_health(self) -> None:
         """End jobs whose container does not come up, or whose runner is lost."""
-        held = [job for job in self._life.jobs.values() if job.runner and job.state != State.STOPPED]
+        held = [job for job in self._life.jobs.values() if job.runner and not job.is_stopped]
         silence = await self._assignments.silence([job.runner for job in held if job.runner])
         async with self.ctx.turn():
             now = self.ctx.clock.now()
-            if self._life.state == State.STOPPED:
+            if self._life.is_stopped:
                 return
             awake = (now - self._active_since).total_seconds()
             for job in held:
                 reason = self._sickness(job, silence=min(silence.get(job.runner or self._id, awake), awake))
                 if reason:
                     self._life.stop_job(job, Outcome.ERRORED, now, reason=reason)
-            if self._life.state != State.STOPPED:
+            if not self._life.is_stopped:
                 pause = min(self._limits.startup, self._limits.silence) / 4
                 self.ctx.schedule("check_health", now + timedelta(seconds=max(1.0, pause)))
             self._save()
@@ -192,7 +192,7 @@ class BuildBuddy(Actor):
     def _order_stop(self, outcome: Outcome, *, reason: str) -> None:
         self._life.order_stop(outcome, self.ctx.clock.now(), reason=reason)
         for job in self._life.jobs.values():
-            if job.assignment and job.state != State.STOPPED:
+            if job.assignment and not job.is_stopped:
                 self.ctx.execute(QUERIES["assignment_cancel"], rows=None, id=job.assignment)
         self.ctx.after_commit(lambda: self._hints.send("assignments"))
 
@@ -245,7 +245,7 @@ class BuildBuddy(Actor):
         for job_id in sorted(self._life.changed_jobs):
             job = self._life.jobs[job_id]
             self.ctx.execute(QUERIES["job_update"], build=self._id, id=job_id, **_job_columns(job))
-            if job.state == State.STOPPED and job.assignment:
+            if job.is_stopped and job.assignment:
                 self.ctx.execute(QUERIES["assignment_delete"], rows=None, id=job.assignment)
         for job_id, number in sorted(self._life.changed_steps):
             step = self._life.jobs[job_id].steps[number]

@@ -60,6 +60,10 @@ class JobLife:
     stopped_at: datetime | None = None
 
     @property
+    def is_stopped(self) -> bool:
+        return self.state == State.STOPPED
+
+    @property
     def position(self) -> Position:
         """Where the sequence of this job's reports stands."""
         current = max((s.number for s in self.steps.values() if s.stored or s.state != State.QUEUED), default=0)
@@ -118,6 +122,10 @@ class BuildLife:
             },
         )
 
+    @property
+    def is_stopped(self) -> bool:
+        return self.state == State.STOPPED
+
     def start(self, now: datetime) -> None:
         """The build leaves the queue."""
         self.state, self.starting_at, self.changed = State.STARTING, now, True
@@ -150,7 +158,7 @@ class BuildLife:
 
     def apply(self, job: JobLife, item: Item) -> bool:
         """Take the next item of a job's reports. A repeated one changes nothing; False: it leaves a hole before it."""
-        if job.state == State.STOPPED:
+        if job.is_stopped:
             return True
         match item:
             case ContainerStarted():
@@ -167,7 +175,7 @@ class BuildLife:
 
     def stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None = None) -> None:
         """The job is over, and with the last one the build."""
-        if job.state == State.STOPPED:
+        if job.is_stopped:
             return
         if self.stopping == Outcome.TIMED_OUT and outcome == Outcome.CANCELED:
             outcome = Outcome.TIMED_OUT
@@ -184,7 +192,7 @@ class BuildLife:
 
     def order_stop(self, outcome: Outcome, now: datetime, *, reason: str | None = None) -> None:
         """End the build as `outcome`: jobs nobody holds stop at once, the others when their runner has proven it."""
-        if self.stopping or self.state == State.STOPPED:
+        if self.stopping or self.is_stopped:
             return
         self.stopping, self.reason, self.changed = outcome, reason, True
         if outcome == Outcome.CANCELED:
@@ -257,7 +265,7 @@ class BuildLife:
     def _settle(self, now: datetime) -> None:
         for job in self._unreachable():
             self.stop_job(job, Outcome.SKIPPED, now, reason="a job it needs did not succeed")
-        if self.state == State.STOPPED or any(job.state != State.STOPPED for job in self.jobs.values()):
+        if self.is_stopped or any(not job.is_stopped for job in self.jobs.values()):
             return
         outcomes = {job.outcome for job in self.jobs.values()}
         self.outcome = next((worst for worst in WORST_FIRST if worst in outcomes), Outcome.SUCCESS)
@@ -270,9 +278,7 @@ class BuildLife:
     def _unreachable(self) -> Iterator[JobLife]:
         for job in self.jobs.values():
             needs = (self.jobs[need] for need in job.plan.needs)
-            if job.state == State.QUEUED and any(
-                need.state == State.STOPPED and need.outcome != Outcome.SUCCESS for need in needs
-            ):
+            if job.state == State.QUEUED and any(need.is_stopped and need.outcome != Outcome.SUCCESS for need in needs):
                 yield job
 
     def _tell(self, kind: str, at: datetime, *, job: str | None = None, step: int | None = None, **data: Any) -> None:

@@ -14,7 +14,7 @@ from buildsys.core.forge import Push
 from buildsys.core.plan import Plan
 from buildsys.core.project import Project
 from buildsys.core.trigger import match
-from buildsys.core.workflow import decode, freestyle, plan
+from buildsys.core.workflow import WorkflowFiles, decode, freestyle, plan
 from buildsys.errors import Invalid
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.store.builds import Builds, NewBuild
@@ -34,13 +34,6 @@ class Repository(Protocol):
         self, url: str, *, commit: str, ref: str | None, credential: Credential | None
     ) -> WorkflowFiles:
         """The workflow files at a commit, and its subject line."""
-
-
-class WorkflowFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Workflow files by path, as they are at a commit."""
-
-    files: Mapping[str, bytes]
-    subject: str
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):

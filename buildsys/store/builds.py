@@ -112,10 +112,6 @@ class Builds:
         )
         return [_build(row, waiting=await self._waiting(row)) for row in rows]
 
-    async def of_delivery(self, delivery: UUID) -> list[UUID]:
-        """The builds a delivery led to."""
-        return [row["id"] for row in await self._database.many(QUERIES["build_by_delivery"], delivery=delivery)]
-
     async def _row(self, id: UUID) -> Any:
         row = await self._database.one(QUERIES["build_get"], id=id)
         if row is None:

@@ -52,10 +52,6 @@ WHERE (:project::uuid IS NULL OR b.project = :project)
 ORDER BY b.queued_at DESC, b.id DESC
 LIMIT :size;
 
--- name: build_by_delivery :many
--- The builds that a delivery led to.
-SELECT id FROM builds WHERE delivery = :delivery ORDER BY number;
-
 -- name: build_attempts :one
 -- How many attempts of a build there are.
 SELECT max(attempt) AS attempts FROM builds WHERE project = :project AND number = :number;
