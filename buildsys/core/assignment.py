@@ -140,7 +140,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     """A runner's question for work, and its sign of life; answered at once when there is news, else after `wait` seconds.
 
     `slots` is how many more jobs it would take now. `holding` are the assignments it knows of, `ending` those among
-    them that it is bringing to their end already.
+    them that it is bringing to their end already. `problem` says why it cannot take any job now, if it cannot.
     """
 
     runner: str
@@ -151,6 +151,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     holding: tuple[UUID, ...]
     ending: tuple[UUID, ...] = ()
+    problem: str | None = None
     wait: float = 30.0
 
 

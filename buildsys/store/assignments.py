@@ -36,6 +36,7 @@ class Assignments:
             drivers=list(poll.drivers),
             labels=list(poll.labels),
             slots=poll.slots,
+            problem=poll.problem,
         )
         return row is not None
 

@@ -119,7 +119,9 @@ class Builds:
         return row
 
     async def _waiting(self, row: Any) -> str | None:
-        """Why a queued build waits: the limit and who holds it."""
+        """Why a build waits: for the scheduler, a limit and who holds it, or a runner and what keeps it away."""
+        if row["state"] in (State.STARTING, State.RUNNING):
+            return await self._waiting_for_runner(row["id"])
         if row["state"] != State.QUEUED:
             return None
         match row["waits_for"]:
@@ -134,6 +136,18 @@ class Builds:
         holders = await self._database.many(QUERIES["active_holders"], **scope)
         names = ", ".join(f"{holder['project']} #{holder['number']}" for holder in holders)
         return f"{limit} is used up" + (f", among others by {names}" if names else "")
+
+    async def _waiting_for_runner(self, build: UUID) -> str | None:
+        offer = await self._database.one(QUERIES["assignment_waiting"], build=build)
+        if offer is None:
+            return None
+        if not offer["present"]:
+            return "waits for a runner: none has been heard of"
+        if not offer["fitting"]:
+            return f"waits for a runner with the labels {', '.join(offer['labels'])}"
+        if offer["problem"]:
+            return f"waits for a runner: {offer['problem']}"
+        return "waits for a free slot of a runner"
 
 
 def _build(row: Any, *, waiting: str | None, jobs: tuple[Job, ...] = ()) -> Build:

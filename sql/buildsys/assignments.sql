@@ -28,3 +28,15 @@ UPDATE assignments SET cancel = true WHERE id = :id;
 -- name: assignment_delete :exec
 -- The assignment is over; whoever still holds it learns so on its next contact.
 DELETE FROM assignments WHERE id = :id;
+
+-- name: assignment_waiting :one
+-- What a build's oldest unclaimed offer asks for, and what the runners heard of lately have.
+WITH present AS (SELECT name, labels, problem FROM runners WHERE seen_at > now() - interval '2 minutes')
+SELECT a.labels,
+       (SELECT count(*) FROM present) AS present,
+       (SELECT count(*) FROM present p WHERE a.labels <@ p.labels) AS fitting,
+       (SELECT min(p.name || ': ' || p.problem) FROM present p WHERE a.labels <@ p.labels) AS problem
+FROM assignments a
+WHERE a.build = :build AND a.runner IS NULL
+ORDER BY a.offered_at
+LIMIT 1;

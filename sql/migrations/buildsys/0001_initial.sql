@@ -158,6 +158,7 @@ CREATE TABLE runners (
     drivers     text[] NOT NULL,
     labels      text[] NOT NULL,
     slots       integer NOT NULL,
+    problem     text, -- why it cannot take jobs now
     seen_at     timestamptz NOT NULL DEFAULT now()
 );
 
