@@ -45,7 +45,7 @@ class GitHub:
             raise Invalid("the webhook sends a form: set its content type to application/json")
         try:
             payload = msgspec.json.decode(body, type=_PushPayload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Invalid(f"not GitHub's push: {error}") from None
         return _push(payload)
 

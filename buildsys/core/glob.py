@@ -22,7 +22,8 @@ _IN_PART = "in part"
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
-    """Takes one character of `wanted`; `repeats` says it may take more, `skips` how many states may be left out."""
+    """Takes one character of `wanted`; `repeats` says it may take more, `skips` how many states may be left out
+    from this one on."""
 
     wanted: frozenset[str] | str
     repeats: bool = False
@@ -82,9 +83,9 @@ def _states(text: str) -> list[_State]:
             at += 1
         elif character == "*":
             deep = text.startswith("**", at)
-            folders = text.startswith("**/", at) and text[at - 1 : at] in ("", "/")
-            wanted, skips = (_ANY if deep else _IN_PART), ((1, 2) if folders else (1,))
-            states.append(_State(wanted=wanted, repeats=True, skips=skips))
+            if text.startswith("**/", at) and text[at - 1 : at] in ("", "/"):
+                states.append(_State(wanted=frozenset(), skips=(1, 3)))
+            states.append(_State(wanted=_ANY if deep else _IN_PART, repeats=True, skips=(1,)))
             quantifiable = False
             at += 2 if deep else 1
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from buildsys.core.glob import Glob
-from buildsys.core.yaml_reading import Field, Reader, suggestion
+from buildsys.core.yaml_reading import Field, Reader
 from buildsys.core.yaml_source import Mapping, Scalar, Sequence
 
 PUSH = "push"
@@ -47,7 +47,7 @@ def read_events(reader: Reader, field: Field) -> Events:
         names = tuple(item.value.text for item in wanted if isinstance(item.value, Scalar))
         for item, name in zip(wanted, names, strict=True):
             if name not in KNOWN:
-                reader.error(item.value, item.path, f"unknown event {name[:60]!r}{suggestion(name, KNOWN)}")
+                reader.error(item.value, item.path, f"unknown event {name[:60]!r}{reader.suggestion(name, KNOWN)}")
         if isinstance(field.value, Sequence) and not field.value.items:
             reader.error(field.value, field.path, "expected at least one event")
         return Events(names=names, push=PushFilter() if PUSH in names else None)
@@ -57,7 +57,7 @@ def read_events(reader: Reader, field: Field) -> Events:
         if event.name == PUSH:
             push = _push(reader, event)
         elif event.name not in KNOWN:
-            reader.error(event.key, event.path, f"unknown event{suggestion(event.name, KNOWN)}")
+            reader.error(event.key, event.path, f"unknown event{reader.suggestion(event.name, KNOWN)}")
     return Events(names=tuple(event.name for event in events), push=push)
 
 

@@ -7,8 +7,8 @@ import posixpath
 import re
 
 from buildsys.core.plan import Condition, JobPlan, StepPlan
-from buildsys.core.yaml_reading import Field, Reader, suggestion
-from buildsys.core.yaml_source import Mapping, Scalar
+from buildsys.core.yaml_reading import Field, Reader
+from buildsys.core.yaml_source import Mapping, Scalar, Sequence
 
 MAX_MINUTES = 7200
 """Five days: the longest that GitHub lets a job run, by its usage limits for self-hosted runners."""
@@ -107,7 +107,7 @@ def _steps(reader: Reader, field: Field) -> tuple[StepPlan, ...]:
         step = _step(reader, item, number=len(steps) + 1)
         if step is not None:
             steps.append(step)
-    if not items:
+    if isinstance(field.value, Sequence) and not items:
         reader.error(field.value, field.path, "expected at least one step")
     return tuple(steps)
 
@@ -156,7 +156,7 @@ def _shell(reader: Reader, field: Field) -> str:
             field.value, field.path, f"not supported yet; expected {', '.join(SHELLS)} or a command with {{0}}"
         )
     elif shell not in SHELLS and "{0}" not in shell:
-        hint = suggestion(shell, SHELLS)
+        hint = reader.suggestion(shell, SHELLS)
         reader.error(field.value, field.path, f"expected {', '.join(SHELLS)} or a command with {{0}}{hint}")
     return shell
 
@@ -189,7 +189,7 @@ def _ordered(reader: Reader, needs: dict[str, tuple[Field, ...]]) -> tuple[str, 
             if _word(need) in needs:
                 graph.add(id, _word(need))
             else:
-                hint = suggestion(_word(need), needs)
+                hint = reader.suggestion(_word(need), needs)
                 reader.error(need.value, need.path, f"there is no job {_word(need)[:100]!r}{hint}")
     try:
         return tuple(graph.static_order())

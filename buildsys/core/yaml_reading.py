@@ -17,6 +17,9 @@ from buildsys.errors import WorkflowError
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+_PATIENCE = 100
+"""Errors, or words to choose from, beyond which no suggestion is looked for: the search costs time."""
+
 _EXPRESSION = re.compile(r"\$\{\{.*?(?:\}\}|$)", re.DOTALL)
 
 
@@ -50,6 +53,13 @@ class Reader:
                 *(f"{self._file}:{line}:{column}: {text}" for line, column, text in sorted(self._errors))
             )
 
+    def suggestion(self, word: str, known: Collection[str]) -> str:
+        """`; did you mean 'X'?` where a known word is near, else nothing; looked for in what a person wrote only."""
+        if len(self._errors) > _PATIENCE or len(known) > _PATIENCE:
+            return ""
+        near = difflib.get_close_matches(word[:100].lower(), known, n=1)
+        return f"; did you mean {near[0]!r}?" if near else ""
+
     def entries(self, node: Node, path: str, *, expected: str = "a mapping") -> Iterator[Field]:
         """The fields of a mapping with names of the user's choice, each once."""
         if not isinstance(node, Mapping):
@@ -73,7 +83,7 @@ class Reader:
             elif field.name in later:
                 self.error(field.key, field.path, "not supported yet")
             else:
-                self.error(field.key, field.path, f"unknown key{suggestion(field.name, [*known, *later])}")
+                self.error(field.key, field.path, f"unknown key{self.suggestion(field.name, [*known, *later])}")
         return found
 
     def items(self, field: Field, *, expected: str) -> tuple[Field, ...]:
@@ -134,12 +144,6 @@ class Reader:
         if expression := _EXPRESSION.search(field.value.text):
             self.error(field.value, field.path, f"expressions are not supported yet: {expression[0][:60]}")
         return field.value.text
-
-
-def suggestion(word: str, known: Collection[str]) -> str:
-    """`; did you mean 'X'?` where a known word is near, else nothing."""
-    near = difflib.get_close_matches(word[:100].lower(), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _kind(node: Node) -> str:

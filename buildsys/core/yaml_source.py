@@ -17,8 +17,8 @@ MAX_BYTES = 512 << 10
 """The largest file, as GitHub allows for a workflow."""
 
 MAX_DEPTH = 32
-MAX_NODES = 100_000
-"""Counted with every alias expanded."""
+MAX_NODES = 20_000
+"""Values and keys, counted with every alias expanded."""
 
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -162,7 +162,7 @@ class _Builder:
         parent.size += size
         parent.height = max(parent.height, height + 1)
         if parent.size > MAX_NODES:
-            raise _at(event, f"the file's aliases grow to more than {MAX_NODES} values")
+            raise _at(event, f"the file holds more than {MAX_NODES} values, its aliases expanded")
 
 
 def _entries(children: list[Node]) -> Iterator[tuple[Scalar, Node]]:
