@@ -137,7 +137,7 @@ class ReportReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True):
-    """A runner's question for work, and its sign of life; answered at once when there is news, else after `wait` seconds.
+    """A runner's question for work, and its sign of life; answered at once with news, else after `wait` seconds.
 
     `slots` is how many more jobs it would take now. `holding` are the assignments it knows of, `ending` those among
     them that it is bringing to their end already. `problem` says why it cannot take any job now, if it cannot.
