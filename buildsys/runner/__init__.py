@@ -5,6 +5,7 @@ identity      who this runner is, across restarts
 runner        polls for assignments and holds one executor a job
 executor      the life of one job: set-up, steps, end
 interruption  the three ways in which a job is cut short
+container     a job's container: started, looked at, ended, gone for sure
 folder        a job on disk: what the container sees, and what is ours
 git           a commit, fetched into a folder
 script        a step's program

@@ -23,21 +23,19 @@ from buildsys.core.driver import ContainerSpec, Driver, Limits
 from buildsys.core.git import redact
 from buildsys.core.plan import Condition
 from buildsys.errors import BuildsysError, DriverError
+from buildsys.runner.container import JobContainer
 from buildsys.runner.errors import first_error
 from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.git import GitFetch
 from buildsys.runner.identity import Identity
 from buildsys.runner.interruption import Cause, Interrupted, Interruption
 from buildsys.runner.orchestrator import Orchestrator
-from buildsys.runner.pace import Pace, backoff
+from buildsys.runner.pace import Pace
 from buildsys.runner.reporter import Reporter
 from buildsys.runner.script import program
 
 INSPECT_EVERY = 1.0
 """Seconds between two looks at a container whose step is silent about its end."""
-
-REMOVE_WITHIN = 60.0
-"""Seconds that the engine gets to remove a container before the job is reported as errored."""
 
 SPARE_LIFETIME = 60.0
 """Seconds that a container outlives its limit and grace, for the runner to end it in order."""
@@ -64,6 +62,8 @@ _ENDS = {
     Cause.TIMED_OUT: Verdict(outcome=Outcome.TIMED_OUT),
     Cause.REVOKED: Verdict(outcome=Outcome.CANCELED),
 }
+_FINAL = {Outcome.CANCELED, Outcome.TIMED_OUT, Outcome.ERRORED}
+"""Outcomes of a step that an earlier life of the runner reported just before it died, with the job's end still due."""
 
 
 class Executor:
@@ -92,9 +92,9 @@ class Executor:
             interruption=self._interruption,
         )
         self._spec = container_spec(assignment, site=site, folder=self._folder.path, runner=identity.id)
+        self._container = JobContainer(driver=driver, spec=self._spec, folder=self._folder)
         self._outcomes = dict(assignment.position.stopped)
         self._current = next((n for n in assignment.position.started if n not in self._outcomes), None)
-        self._removed = False
         self._reporting: asyncio.Task[None] | None = None
 
     @property
@@ -116,17 +116,8 @@ class Executor:
                 self._reporting.cancel()
 
     async def clear(self) -> None:
-        """Remove the container, however long it takes, then the job's folder."""
-        attempt = 0
-        while not self._removed:
-            try:
-                await self._driver.remove(self._spec)
-                self._removed = True
-            except DriverError as error:
-                attempt += 1
-                log.warning("container_alive", container=self._spec.name, error=str(error))
-                await asyncio.sleep(backoff(attempt))
-        await asyncio.to_thread(self._folder.delete)
+        """Remove what is left of the container, then the job's folder."""
+        await self._container.clear()
 
     async def _work(self) -> None:
         try:
@@ -139,6 +130,9 @@ class Executor:
     async def _attempt(self) -> Verdict:
         try:
             kept = self._folder.claim(self._owner)
+            for outcome in self._outcomes.values():
+                if outcome in _FINAL:
+                    return Verdict(outcome=outcome)
             async with self._interruption:
                 await self._set_up(kept=kept)
                 return await self._run_steps()
@@ -157,13 +151,13 @@ class Executor:
         self._begin(SETUP)
         if not kept:
             if position.started:
-                await self._driver.remove(self._spec)
+                await self._container.remove()
             self._write_folder()
         if self._folder.status(SETUP) is None:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._fetch())
-                    container = group.create_task(self._start_container())
+                    container = group.create_task(self._container.start(self._say))
             except BaseExceptionGroup as errors:
                 raise first_error(errors) from None
             self._folder.finish_setup(container.result())
@@ -192,12 +186,6 @@ class Executor:
             fresh.chmod(0o777)
             self._folder.adopt_workspace(fresh)
         self._say(f"Checked out {source.commit} in {time.monotonic() - began:.1f} s")
-
-    async def _start_container(self) -> str:
-        await self._driver.prepare(self._spec.image, self._say)
-        container = await self._driver.start(self._spec)
-        self._say(f"Container started by the {self._driver.name} driver")
-        return container.id
 
     def _say(self, line: str) -> None:
         position = self._assignment.position
@@ -228,29 +216,19 @@ class Executor:
                 told = now
             if now - looked >= INSPECT_EVERY:
                 looked = now
-                lost = await self._lost()
+                lost = await self._container.lost()
                 if lost is not None and (status := self._folder.status(step)) is None:
                     raise DriverError(f"container lost: {lost}")
-            await asyncio.sleep(pace.next())
+            await pace.wait()
         return status
-
-    async def _lost(self) -> str | None:
-        """Why the container no longer runs; None while it does, or while the engine does not say."""
-        try:
-            container = await self._driver.inspect(self._spec.name)
-        except DriverError:
-            return None
-        if container is None:
-            return "it is gone"
-        return None if container.running else container.reason or "it stopped by itself"
 
     async def _end(self, verdict: Verdict) -> None:
         """Container gone, log read to its end, all steps and the job reported."""
         if self._interruption.cause is Cause.REVOKED:
             return
-        if self._interruption.cause is not None and self._current not in (None, SETUP):
-            await self._terminate()
-        reason = await self._remove()
+        if self._interruption.cause is not None and self._current is not None:
+            await self._container.terminate(self._current, grace=self._assignment.grace)
+        reason = await self._container.remove()
         if reason is not None:
             verdict = Verdict(outcome=Outcome.ERRORED, reason=reason)
         if self._current is not None:
@@ -263,29 +241,6 @@ class Executor:
             if step.number not in self._outcomes:
                 self._stop(step.number, Outcome.SKIPPED, None)
         self._reporter.mark(JobStopped(outcome=verdict.outcome, reason=verdict.reason, at=datetime.now(UTC)))
-
-    async def _terminate(self) -> None:
-        """Ask the step to end, and give it its grace."""
-        with suppress(DriverError, TimeoutError):
-            async with asyncio.timeout(self._assignment.grace):
-                await self._driver.terminate(self._spec.name)
-                await self._finish_step(self._current or SETUP)
-
-    async def _remove(self) -> str | None:
-        """Remove the container and return None, or why it is still there."""
-        attempt = 0
-        until = time.monotonic() + REMOVE_WITHIN
-        while True:
-            try:
-                await self._driver.remove(self._spec)
-            except DriverError as error:
-                attempt += 1
-                if time.monotonic() >= until:
-                    return f"the container could not be removed: {error}"
-            else:
-                self._removed = True
-                return None
-            await asyncio.sleep(backoff(attempt))
 
     def _begin(self, step: int) -> None:
         self._current = step

@@ -15,8 +15,6 @@ class Masker:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = sorted({secret.encode() for secret in secrets} - {b""}, key=len, reverse=True)
-        self.reach = len(self._secrets[0]) if self._secrets else 0
-        """The length of the longest secret: how many bytes a cut may be moved by one of them."""
 
     def safe_cut(self, data: bytes | bytearray, cut: int, *, complete: bool = False) -> int:
         """The last place up to `cut` at which `data` can be parted without parting a secret.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 SHORTEST = 0.002
@@ -13,6 +14,9 @@ class Pace:
 
     def __init__(self) -> None:
         self._next = SHORTEST
+
+    async def wait(self) -> None:
+        await asyncio.sleep(self.next())
 
     def next(self) -> float:
         wait = self._next

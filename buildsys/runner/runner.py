@@ -17,6 +17,7 @@ from buildsys.core.assignment import Assignment, Poll, PollReply
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
 from buildsys.core.plan import JobPlan
 from buildsys.errors import DriverError, Unavailable
+from buildsys.runner.container import JobContainer
 from buildsys.runner.errors import first_error
 from buildsys.runner.executor import Executor, Site
 from buildsys.runner.folder import JobFolder, owned
@@ -199,25 +200,17 @@ class Runner:
     async def _sweep(self) -> None:
         """Remove the containers and folders of earlier lives that are no job's any more."""
         mine = {"buildsys.installation": self._config.installation, "buildsys.runner": self._identity.id}
-        for driver in self._drivers:
-            for container in await _patiently(driver, mine):
-                id = UUID(container.labels["buildsys.assignment"])
-                if id not in self._jobs:
-                    await self._discard(driver, container, JobFolder(jobs=self._config.jobs, assignment=id))
+        async with asyncio.TaskGroup() as group:
+            for driver in self._drivers:
+                for left in await _patiently(driver, mine):
+                    id = UUID(left.labels["buildsys.assignment"])
+                    if id not in self._jobs:
+                        folder = JobFolder(jobs=self._config.jobs, assignment=id)
+                        spec = ContainerSpec(name=left.name, folder=folder.path, lifetime=0.0, labels=left.labels)
+                        group.create_task(JobContainer(driver=driver, spec=spec, folder=folder).clear())
         for id in owned(self._config.jobs, self._identity.id):
             if id not in self._jobs:
                 await asyncio.to_thread(JobFolder(jobs=self._config.jobs, assignment=id).delete)
-
-    async def _discard(self, driver: Driver, container: ContainerStatus, folder: JobFolder) -> None:
-        spec = ContainerSpec(name=container.name, folder=folder.path, lifetime=0.0, labels=container.labels)
-        attempt = 0
-        while True:
-            try:
-                return await driver.remove(spec)
-            except DriverError as error:
-                attempt += 1
-                log.warning("leftover_container_alive", container=container.name, error=str(error))
-                await asyncio.sleep(backoff(attempt))
 
 
 async def _patiently(driver: Driver, labels: dict[str, str]) -> list[ContainerStatus]:

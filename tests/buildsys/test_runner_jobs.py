@@ -11,11 +11,11 @@ from git_server import Repository
 from runner_bench import Bench, process_bench
 from runner_orchestrator import MemoryOrchestrator, assignment, until
 
-from buildsys.core.assignment import Poll, PollReply, Source
+from buildsys.core.assignment import Poll, PollReply, Position, Source
 from buildsys.core.build import Outcome
 from buildsys.core.driver import ContainerSpec
 from buildsys.core.plan import Condition, StepPlan
-from buildsys.errors import Unauthorized
+from buildsys.errors import ContainerAlive, Unauthorized
 from buildsys.runner import Runner, RunnerConfig
 
 SUCCESS, FAILED, SKIPPED = Outcome.SUCCESS, Outcome.FAILED, Outcome.SKIPPED
@@ -232,6 +232,42 @@ async def test_a_lost_container_is_an_error(bench: Bench) -> None:
     assert (job.stopped.reason or "").startswith("container lost")
     assert job.outcomes == {0: SUCCESS, 1: Outcome.ERRORED, 2: SKIPPED}
     assert job.logs[1] == b"started\n"
+
+
+async def test_a_container_that_does_not_go_is_our_error_and_is_not_let_be(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine fails to remove it at first: the job says so, and the runner goes on trying without a slot for it."""
+    remove = bench.driver.remove
+    stuck = True
+
+    async def refuse(spec: ContainerSpec) -> None:
+        if stuck:
+            raise ContainerAlive("process 7 of the container cannot be killed")
+        await remove(spec)
+
+    monkeypatch.setattr(bench.driver, "remove", refuse)
+    runner = await bench.start()
+    job = await bench.run("echo hello")
+    assert job.stopped is not None
+    assert job.stopped.outcome is Outcome.ERRORED
+    assert "process 7" in (job.stopped.reason or "")
+    assert job.outcomes == {0: SUCCESS, 1: SUCCESS}
+    await until(lambda: not runner.holding)
+    assert bench.folders()
+    stuck = False
+    await until(lambda: not bench.folders())
+    assert await bench.driver.list({"buildsys.installation": bench.installation}) == []
+
+
+async def test_a_job_whose_end_was_still_due_runs_no_further_step(bench: Bench) -> None:
+    """Its runner died between the step's end, at the limit, and the job's."""
+    position = Position(step=1, started=(0, 1), stopped={0: SUCCESS, 1: Outcome.TIMED_OUT}, container="1")
+    await bench.start()
+    job = await bench.run("echo no", "echo no", position=position, limit=-5.0)
+    assert job.outcomes == {0: SUCCESS, 1: Outcome.TIMED_OUT, 2: SKIPPED}
+    assert job.stopped is not None
+    assert job.stopped.outcome is Outcome.TIMED_OUT
 
 
 async def test_a_next_life_goes_on_in_the_middle_of_a_step(bench: Bench, tmp_path: Path) -> None:

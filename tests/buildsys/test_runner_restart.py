@@ -132,6 +132,27 @@ async def test_what_ended_while_the_runner_was_dead(
     assert job.outcomes[1] is Outcome.FAILED
 
 
+async def test_a_job_that_ended_while_nobody_listened_to_its_runner(
+    child: Child, orchestrator: MemoryOrchestrator
+) -> None:
+    """The orchestrator was away and then the runner died: what the folder says is reported, and nothing runs twice."""
+    await child.start()
+    job = orchestrator.offer(assignment("echo begun; sleep 0.5; echo ended", "echo again >> ran; cat ran"))
+    await until(lambda: job.logs.get(1))
+    orchestrator.away = True
+    status = child.jobs / str(job.assignment.id) / "folder" / "steps" / "2" / "status"
+    await until(status.exists)
+    async with asyncio.timeout(20):
+        while await child.driver.list({"buildsys.installation": child.installation}):
+            await asyncio.sleep(0.01)
+    await child.kill()
+    orchestrator.away = False
+    await child.start()
+    await until(lambda: job.stopped)
+    assert (job.logs[1], job.logs[2]) == (b"begun\nended\n", b"again\n")
+    assert job.outcomes == dict.fromkeys(range(3), Outcome.SUCCESS)
+
+
 async def test_a_folder_that_is_gone_is_a_lost_container(
     child: Child, orchestrator: MemoryOrchestrator, tmp_path: Path
 ) -> None:

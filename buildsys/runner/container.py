@@ -1,0 +1,83 @@
+"""A job's container, as the runner handles it: started, looked at, ended, and gone for sure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from buildsys.core.driver import ContainerSpec, Driver
+from buildsys.errors import ContainerAlive, DriverError
+from buildsys.runner.folder import JobFolder
+from buildsys.runner.pace import Pace, backoff
+
+REMOVE_WITHIN = 60.0
+"""Seconds for which an engine that is away may come back and remove a container, before that is an error of the job."""
+
+log = structlog.get_logger(__name__)
+
+
+class JobContainer:
+    """One container, found again by its name in every life of the runner."""
+
+    def __init__(self, *, driver: Driver, spec: ContainerSpec, folder: JobFolder) -> None:
+        self._driver = driver
+        self._spec = spec
+        self._folder = folder
+        self._removed = False
+
+    async def start(self, progress: Callable[[str], None]) -> str:
+        """Have the image and the container, and return the container's id."""
+        self._removed = False
+        await self._driver.prepare(self._spec.image, progress)
+        container = await self._driver.start(self._spec)
+        progress(f"Container started by the {self._driver.name} driver")
+        return container.id
+
+    async def lost(self) -> str | None:
+        """Why it no longer runs; None while it does, or while the engine does not say."""
+        try:
+            container = await self._driver.inspect(self._spec.name)
+        except DriverError:
+            return None
+        if container is None:
+            return "it is gone"
+        return None if container.running else container.reason or "it stopped by itself"
+
+    async def terminate(self, step: int, *, grace: float) -> None:
+        """Ask the step to end, if it runs, and give it `grace` seconds."""
+        pace = Pace()
+        with suppress(DriverError, TimeoutError):
+            async with asyncio.timeout(grace):
+                if self._folder.is_started(step):
+                    await self._driver.terminate(self._spec.name)
+                while self._folder.is_started(step) and self._folder.status(step) is None:
+                    await pace.wait()
+
+    async def remove(self) -> str | None:
+        """Remove it and return None, or why it is still there."""
+        attempt = 0
+        until = time.monotonic() + REMOVE_WITHIN
+        while True:
+            try:
+                await self._driver.remove(self._spec)
+            except DriverError as error:
+                attempt += 1
+                if isinstance(error, ContainerAlive) or time.monotonic() >= until:
+                    return f"the container could not be removed: {error}"
+            else:
+                self._removed = True
+                return None
+            await asyncio.sleep(backoff(attempt))
+
+    async def clear(self) -> None:
+        """Remove it, however long that takes, and then the job's folder."""
+        while not self._removed:
+            reason = await self.remove()
+            if reason is not None:
+                log.warning("container_alive", container=self._spec.name, reason=reason)
+                await asyncio.sleep(backoff(10))
+        await asyncio.to_thread(self._folder.delete)
