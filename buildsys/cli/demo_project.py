@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 
 import buildsys
-from buildsys.core.plan import JobPlan
+from buildsys.core.trigger import default_env
 from buildsys.core.workflow import decode, plan
 from buildsys.errors import SetupError
 
@@ -28,11 +28,14 @@ AUTHOR = {
     "GIT_COMMITTER_NAME": "Demo",
     "GIT_COMMITTER_EMAIL": "demo@localhost",
 }
+BRANCH = "main"
 TITLE = "Say hello"
+VARYING = frozenset({"Look into the package"})
+"""Steps that print times and owners, which are never the same twice."""
 
 
 class DemoProject:
-    """A repository with one commit on `main`."""
+    """A repository with one commit on BRANCH."""
 
     def __init__(self, path: Path, commit: str) -> None:
         self.path = path
@@ -42,7 +45,7 @@ class DemoProject:
     async def make(cls, path: Path) -> Self:
         """Copy the example `hello` to `path` and commit it."""
         shutil.copytree(_examples() / "hello", path)
-        await _run(["git", "init", "--quiet", "--initial-branch=main"], path, AUTHOR)
+        await _run(["git", "init", "--quiet", f"--initial-branch={BRANCH}"], path, AUTHOR)
         await _run(["git", "add", "--all"], path, AUTHOR)
         await _run(["git", "commit", "--quiet", f"--message={TITLE}"], path, AUTHOR)
         commit = await _run(["git", "rev-parse", "HEAD"], path, AUTHOR)
@@ -52,13 +55,13 @@ class DemoProject:
         """Headers and body of the delivery that GitHub would send for this commit, signed with the secret."""
         body = msgspec.json.encode(
             {
-                "ref": "refs/heads/main",
+                "ref": f"refs/heads/{BRANCH}",
                 "before": "0" * 40,
                 "after": self.commit,
                 "created": True,
                 "deleted": False,
                 "forced": False,
-                "repository": {"full_name": "demo/hello", "clone_url": str(self.path), "default_branch": "main"},
+                "repository": {"full_name": "demo/hello", "clone_url": str(self.path), "default_branch": BRANCH},
                 "head_commit": {"id": self.commit, "message": TITLE},
                 "pusher": {"name": "demo", "email": "demo@localhost"},
             }
@@ -71,20 +74,20 @@ class DemoProject:
         }, body
 
     async def printed(self, folder: Path) -> dict[tuple[str, int], str]:
-        """What each step prints, by job and number, found out by running its script here by hand, in a fresh clone."""
+        """What the steps print, by job and number, found out by running their scripts here by hand, in fresh clones."""
         workflow = decode((self.path / WORKFLOW).read_bytes(), file=WORKFLOW)
+        event = default_env(
+            build_id="", build_number=1, project="hello", commit=self.commit, branch=BRANCH, event="push"
+        )
         printed = {}
         for job in plan(workflow, images={}, default_image=None).jobs:
             clone = folder / job.id
             await _run(["git", "clone", "--quiet", str(self.path), str(clone)], folder, AUTHOR)
             for step in job.steps:
-                output = await _run(["sh", "-e", "-c", step.run], clone, {"CI": "true"} | _environment(job) | step.env)
-                printed[job.id, step.number] = output.decode()
+                output = await _run(["sh", "-e", "-c", step.run], clone, event | job.env | step.env)
+                if step.name not in VARYING:
+                    printed[job.id, step.number] = output.decode()
         return printed
-
-
-def _environment(job: JobPlan) -> dict[str, str]:
-    return dict(job.env)
 
 
 def _examples() -> Path:

@@ -59,23 +59,28 @@ class Program(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in self._sources.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            with contextlib.suppress(OSError):  # so that the interpreter's own flush at exit has somewhere to go
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return CLOSED
+        return code
+
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any) -> NoReturn:
         sys.exit(self._run(args, prog_name or self.name, extra))
 
     def _run(self, args: Sequence[str] | None, name: str | None, extra: dict[str, Any]) -> int:
         try:
             code = super().main(args, name, **(extra | {"standalone_mode": False}))
-            sys.stdout.flush()
         except click.ClickException as error:
             error.show()
             return USAGE
         except BuildsysError as error:
             click.echo(f"buildsys: {error}", err=True)
             return USAGE if error.status < 500 else ERRORED
-        except BrokenPipeError:
-            with contextlib.suppress(OSError):  # so that the interpreter's own flush at exit has somewhere to go
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return CLOSED
         except (KeyboardInterrupt, click.Abort):
             return INTERRUPTED
         return code if isinstance(code, int) else 0

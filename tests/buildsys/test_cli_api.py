@@ -1,0 +1,275 @@
+"""The command line against the real API: a process on one side, HTTP between, Postgres behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from command import Command
+from web_site import Log, Site, serve
+
+from actors import Database
+
+REPOSITORY = "https://git.example/shop.git"
+
+
+@pytest.fixture
+async def site(database: Database) -> AsyncIterator[Site]:
+    async with serve(database) as site:
+        yield site
+
+
+@pytest.fixture
+def buildsys(site: Site) -> Command:
+    return Command(BUILDSYS_SERVER=site.url, BUILDSYS_TOKEN=site.admin_token)
+
+
+@asynccontextmanager
+async def breaking_proxy(url: str, *, after: int) -> AsyncIterator[tuple[str, list[int]]]:
+    """A way to the server on which each connection breaks after so many bytes of answers; and how many broke."""
+    target, broken = urlsplit(url), list[int]()
+    chance = random.Random(11)
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(target.hostname, target.port)
+
+        async def ask() -> None:
+            while chunk := await reader.read(65536):
+                there_writer.write(chunk)
+
+        asking, left = asyncio.create_task(ask()), chance.randint(after // 2, after)
+        while left and (chunk := await there_reader.read(min(left, 4096))):
+            writer.write(chunk)
+            left -= len(chunk)
+        if not left:
+            broken.append(1)
+        await asyncio.wait_for(writer.drain(), 10)
+        asking.cancel()
+        there_writer.transport.abort()
+        writer.close()
+
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", broken
+
+
+async def test_a_project_from_its_making_to_its_end(buildsys: Command) -> None:
+    made = await buildsys("project", "add", "shop", "--repo", REPOSITORY, "--build-command", "make")
+    assert made.code == 0, made.errors
+    secret = (await buildsys("project", "show", "shop", "--webhook", "--json")).json["secret"]
+    for pasted in ("http://ci.example:8080/hooks/github/shop", "application/json", secret, "Just the push event"):
+        assert pasted in made.text
+    assert secret not in (await buildsys("project", "show", "shop")).text
+    assert "shop" in (await buildsys("project", "list")).text
+
+    changed = await buildsys("project", "set", "shop", "--image", "alpine", "--clear", "build_command", "--json")
+    assert (changed.json["image"], changed.json["build_command"]) == ("alpine", None)
+    nothing = await buildsys("project", "set", "shop")
+    assert (nothing.code, "Nothing to change" in nothing.errors) == (2, True)
+
+    kept = await buildsys("project", "rm", "shop", given=b"n\n")
+    assert (kept.code, kept.output) == (1, b"")
+    assert (await buildsys("project", "rm", "shop", "--yes", "--json")).json == {"removed": "shop"}
+    assert (await buildsys("project", "list", "--json")).json == []
+
+
+async def test_a_password_comes_from_stdin_and_is_not_shown(buildsys: Command) -> None:
+    alone = await buildsys("project", "add", "shop", "--repo", REPOSITORY, "--username", "ci")
+    assert (alone.code, "--password-stdin" in alone.errors) == (2, True)
+    options = ("--username", "ci", "--password-stdin", "--json")
+    made = await buildsys("project", "add", "shop", "--repo", REPOSITORY, *options, given=b"s3cret\n")
+    assert made.json["has_credential"] is True
+    assert b"s3cret" not in made.output
+
+
+async def test_what_the_server_refuses_is_one_line_and_exit_code_2(buildsys: Command, site: Site) -> None:
+    missing = await buildsys("project", "show", "nothing", "--json")
+    assert (missing.code, missing.output, len(missing.errors.splitlines())) == (2, b"", 1)
+    assert "nothing" in missing.errors
+    stranger = await Command(BUILDSYS_SERVER=site.url, BUILDSYS_TOKEN="bst_wrong")("project", "list")
+    assert (stranger.code, "--token-file" in stranger.errors) == (2, True)
+    assert "bst_wrong" not in stranger.errors
+    elsewhere = await Command(BUILDSYS_SERVER=f"{site.url}/ui", BUILDSYS_TOKEN=site.admin_token)("project", "list")
+    assert elsewhere.code != 0
+    assert "Traceback" not in elsewhere.errors
+
+
+async def test_what_bursts_inside_the_server_is_not_the_users_fault(buildsys: Command, site: Site) -> None:
+    await site.project()
+    result = await buildsys("build", "start", "shop", "--branch", "burst")
+    assert result.code == 5
+    assert "request" in result.errors
+
+
+async def test_a_build_is_found_by_every_name_it_has(buildsys: Command, site: Site) -> None:
+    await site.project()
+    first, second = [(await buildsys("build", "start", "shop", "--json")).json[0] for _ in range(2)]
+    await site.builder.stop(first["id"], "failed")
+    retried = (await buildsys("build", "retry", "shop#1", "--json")).json[0]
+    assert (retried["number"], retried["attempt"]) == (1, 2)
+    for name, build in (
+        (first["id"], first),
+        (first["id"][:13], first),
+        ("shop#2", second),
+        ("shop/2", second),
+        ("shop#1", retried),
+    ):
+        assert (await buildsys("build", "show", name, "--json")).json["id"] == build["id"], name
+    for name in ("shop#3", "0000", "shop", "!"):
+        assert (await buildsys("build", "show", name)).code == 2, name
+    listed = await buildsys("build", "list", "--project", "shop", "--json")
+    assert [build["id"] for build in listed.json] == [retried["id"], second["id"], first["id"]]
+    assert "shop#1 attempt 2" in (await buildsys("build", "list")).text
+
+
+async def test_a_queued_build_is_canceled_once(buildsys: Command, site: Site) -> None:
+    await site.project()
+    await buildsys("build", "start", "shop")
+    for _ in range(2):
+        canceled = await buildsys("build", "cancel", "shop#1", "--json")
+        assert (canceled.code, canceled.json["outcome"]) == (0, "canceled")
+    assert len(site.builder.canceled) == 1
+
+
+async def test_a_token_is_shown_once_and_ends(buildsys: Command, site: Site) -> None:
+    made = await buildsys("token", "create", "laptop", "--expires-in-days", "1")
+    token = made.text.strip()
+    assert token.startswith("bst_")
+    own = Command(BUILDSYS_SERVER=site.url, BUILDSYS_TOKEN=token)
+    listed = await own("token", "list", "--json")
+    (id,) = [each["id"] for each in listed.json if each["name"] == "laptop"]
+    assert token not in listed.text
+    assert (await buildsys("token", "revoke", id)).code == 0
+    assert (await own("token", "list")).code == 2
+
+
+async def test_a_log_into_a_pipe_is_every_byte_that_was_printed(buildsys: Command, site: Site) -> None:
+    log = await site.log()
+    await log.event("build_running")
+    await log.lines(b"\x1b[2Jone\n\xff\xfe two\r\n\x00three\n")
+    await log.lines(b"other\n", step=2)
+    await log.lines(b"open")
+    await log.end()
+    name = str(log.build)
+    assert (await buildsys("logs", name)).output == log.printed
+    assert (await buildsys("logs", name, "--step", "2")).output == b"other\n"
+    assert (await buildsys("logs", name, "--after", "3")).output == b"\x00three\nother\nopen"
+    entries = [json.loads(line) for line in (await buildsys("logs", name, "--json")).text.splitlines()]
+    assert [entry["cursor"] for entry in entries] == list(range(1, 8))
+    assert entries[-1]["kind"] == "end"
+
+
+async def test_a_log_on_a_terminal_cannot_drive_it(buildsys: Command, site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"\x1b]0;owned\x07\x1b[2Jseen \x1b[31mred\n\x1b[6n")
+    await log.end()
+    main, terminal = pty.openpty()
+    process = await buildsys.start("logs", str(log.build), stdout=terminal)
+    os.close(terminal)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    shown = os.read(main, 65536)
+    os.close(main)
+    assert b"seen \x1b[31mred" in shown
+    assert not {b"owned", b"\x1b[2J", b"\x1b[6n"} & {
+        part for part in (b"owned", b"\x1b[2J", b"\x1b[6n") if part in shown
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"), [("success", 0), ("failed", 1), ("canceled", 3), ("timed_out", 4), ("errored", 5)]
+)
+async def test_following_ends_with_the_exit_code_of_the_build(
+    buildsys: Command, site: Site, outcome: str, code: int
+) -> None:
+    log = await site.log()
+    process = await buildsys.start("logs", "-f", str(log.build))
+    await log.event("build_running")
+    await log._append("step_started", 1, job="j", step=1, data={"name": "Say it"})
+    await log.lines(b"hello\n")
+    await log._append("step_stopped", 1, job="j", step=1, data={"outcome": outcome, "exit_code": 7})
+    await log.event("end", outcome=outcome, reason="as asked")
+    output, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, output) == (code, b"hello\n"), errors
+    told = errors.decode()
+    for said in ("shop #1", "running", "j / Say it", "exit 7", outcome, "as asked"):
+        assert said in told
+    assert "\x1b" not in told
+
+
+async def test_following_survives_broken_connections_without_losing_or_doubling_a_line(site: Site) -> None:
+    log = await site.log()
+    async with breaking_proxy(site.url, after=60_000) as (url, broken):
+        buildsys = Command(BUILDSYS_SERVER=url, BUILDSYS_TOKEN=site.admin_token)
+        process = await buildsys.start("logs", "-f", str(log.build))
+        ending = asyncio.create_task(process.communicate())
+        for batch in range(100):
+            await log.lines(b"".join(b"%06d\n" % number for number in range(batch * 500, batch * 500 + 500)))
+        await log.end()
+        output, errors = await asyncio.wait_for(ending, 90)
+    assert (process.returncode, output == log.printed) == (0, True), errors.decode()[-2000:]
+    assert len(broken) >= 3
+    assert errors.decode().count("connecting again") == len(broken)
+
+
+async def test_following_in_json_is_one_object_a_line(buildsys: Command, site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"hello\n")
+    await log.end()
+    ended = await buildsys("logs", "-f", str(log.build), "--json")
+    build, lines, end = [json.loads(line) for line in ended.text.splitlines()]
+    assert build["id"] == str(log.build)
+    assert (lines["kind"], lines["lines"]) == ("lines", ["hello"])
+    assert (end["kind"], end["outcome"]) == ("end", "success")
+
+
+async def test_ctrl_c_stops_watching_and_says_that_the_build_goes_on(buildsys: Command, site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"hello\n")
+    process = await buildsys.start("logs", "-f", str(log.build))
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.readline(), 30) == b"hello\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 130
+    assert f"buildsys build cancel {log.build}" in errors.decode()
+    assert "Traceback" not in errors.decode()
+    assert site.builder.canceled == []
+
+
+async def test_why_a_queued_build_waits_is_told(buildsys: Command, site: Site, database: Database) -> None:
+    log = await site.log()
+    await database.pool.execute("UPDATE queue SET waits_for = 'project' WHERE build = $1", log.build)
+    process = await buildsys.start("logs", "-f", str(log.build))
+    assert process.stderr is not None
+    told = b""
+    while b"limit of running builds is used up" not in told:
+        told += await asyncio.wait_for(process.stderr.readline(), 30)
+    await log.end()
+    await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0
+
+
+async def test_a_reader_that_leaves_early_ends_the_command_quietly(buildsys: Command, site: Site) -> None:
+    log = await site.log()
+    await large(log)
+    reading, writing = os.pipe()
+    process = await buildsys.start("logs", str(log.build), stdout=writing)
+    os.close(writing)
+    assert await asyncio.to_thread(os.read, reading, 10) == b"x" * 10
+    os.close(reading)
+    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, errors) == (141, b"")
+
+
+async def large(log: Log) -> None:
+    for _ in range(20):
+        await log.lines(b"x" * 99_999 + b"\n")
+    await log.end()
