@@ -2,7 +2,8 @@
 
 A batch goes out at once after quiet, else 250 ms after its first byte or at 64 KiB, whatever comes first; under a flood
 it takes what has gathered, up to 1 MiB. It ends at a line's end, unless its only line stayed open for a second or is
-longer than 64 KiB. At most one batch of bytes is in memory; what is not yet released stays in the file.
+longer than 64 KiB; then it ends at a character's end. At most one batch of bytes is in memory; what is not yet released
+stays in the file.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class LogFollower:
         if not eager and not self._is_due(now, available, ends_line=cut == available):
             return None
         if cut == 0 and (now - self._first >= OPEN_LINE or available >= BATCH):
-            cut = available
+            cut = _whole_characters(self._data, available) or available
         return self._release(cut, now)
 
     def finish(self) -> LogBatch | None:
@@ -136,3 +137,13 @@ class LogFollower:
         self._first, self._released = now, now
         self._at = datetime.now(UTC) if self._data else self._at
         return batch
+
+
+def _whole_characters(data: bytearray, cut: int) -> int:
+    """The last place up to `cut` that does not part a UTF-8 character."""
+    for back in range(1, min(cut, 4) + 1):
+        byte = data[cut - back]
+        if byte & 0xC0 != 0x80:
+            length = 1 + (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
+            return cut if back >= length else cut - back
+    return cut

@@ -76,7 +76,7 @@ class Runner:
 
     async def __aenter__(self) -> Self:
         self._identity = Identity.claim(self._config.data)
-        self._config.jobs.mkdir(parents=True, exist_ok=True)
+        self._config.jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self
 
     async def __aexit__(

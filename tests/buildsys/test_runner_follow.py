@@ -99,6 +99,27 @@ def test_an_open_line_is_cut_after_a_second(folder: JobFolder, clock: Clock) -> 
     assert (second.offset, second.end) == (6, 10)
 
 
+@pytest.mark.parametrize("character", ["é", "→", "🚀"])
+def test_an_open_line_is_not_cut_in_a_character(folder: JobFolder, clock: Clock, character: str) -> None:
+    log = follower(folder)
+    encoded = character.encode()
+    append(folder, b"x" + encoded + encoded[:-1])
+    assert log.take() is None
+    clock.now += 1.5
+    assert text(log.take()) == b"x" + encoded
+    append(folder, encoded[-1:])
+    clock.now += 1.5
+    assert text(log.take()) == encoded
+
+
+def test_what_is_no_character_goes_as_it_is(folder: JobFolder, clock: Clock) -> None:
+    log = follower(folder)
+    append(folder, b"\xf0\x80")
+    assert log.take() is None
+    clock.now += 1.5
+    assert text(log.take()) == b"\xf0\x80"
+
+
 def test_a_flood_goes_in_large_batches(folder: JobFolder) -> None:
     log = follower(folder)
     flood = b"x" * 99 + b"\n"
