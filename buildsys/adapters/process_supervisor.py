@@ -33,6 +33,7 @@ from buildsys.adapters.process_step import Step, read_limits
 MARK = "BUILDSYS_CONTAINER"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OPEN_FILES = 65536
+ORDER_LIMIT = 20
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
 ROUNDS = 100
 """How often a terminated job is looked at again: one that answers SIGTERM with new processes need never be done."""
@@ -110,7 +111,7 @@ class Supervisor:
                     else:
                         self._forward(self._steps[fd])
         except (OSError, ValueError) as error:
-            self._end(f"the job's folder cannot be used: {error}")
+            self._end(f"it could not go on: {error}")
         self._end("its lifetime is over")
 
     def _forward(self, step: Step) -> None:
@@ -125,11 +126,13 @@ class Supervisor:
 
     def _read_orders(self) -> None:
         *orders, self._ordered = (self._ordered + os.read(self._control, 4096)).split(b"\n")
+        if len(self._ordered) > ORDER_LIMIT:
+            raise ValueError("what is written into its control file is no step's number")
         self._waiting += [int(number) for number in orders]
         self._start_next()
 
     def _start_next(self) -> None:
-        while self._waiting and not any(step.running for step in self._steps.values()):
+        while self._waiting and not self._running():
             folder = self._folder / "steps" / str(self._waiting.pop(0))
             limits = read_limits(folder)
             try:
@@ -145,6 +148,11 @@ class Supervisor:
                 self._execute(step)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             step.started()
+        # while a step runs, orders wait in the FIFO: a job that floods it fills no memory of ours
+        self._poll.modify(self._control, 0 if self._running() else select.POLLIN)
+
+    def _running(self) -> list[Step]:
+        return [step for step in self._steps.values() if step.running]
 
     def _read_signals(self) -> None:
         numbers = os.read(self._signals, 4096)
@@ -155,15 +163,15 @@ class Supervisor:
         for pid, status in _reap():
             if self._sandbox and pid == self._sandbox.pid:
                 self._end("the job killed its sandbox")
-            for step in self._steps.values():
-                if step.running and step.pid == pid:
+            for step in self._running():
+                if step.pid == pid:
                     step.finish(exit_status(status))
         self._forget_closed()
         self._start_next()
 
     def _terminate(self) -> None:
         """Ask all that is there, and all that it made meanwhile; a stopped process is woken to hear it."""
-        ours = self._sandbox.pids | {step.pid for step in self._steps.values()} if self._sandbox else set()
+        ours = self._sandbox.pids | {step.pid for step in self._running()} if self._sandbox else set()
         asked: set[int] = set()
         for _ in range(ROUNDS):
             fresh = tree.descendants(os.getpid()) - ours - asked
@@ -186,7 +194,8 @@ class Supervisor:
             tree.kill(lambda: tree.descendants(os.getpid()))
             _reap_until(time.monotonic() + ROUND)
         for step in self._steps.values():
-            step.drain()
+            with contextlib.suppress(OSError):  # the job may have left no room for its last words
+                step.drain()
         if self._uid is not None:
             os.seteuid(0)
         if self._record and not _has_children():

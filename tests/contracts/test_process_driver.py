@@ -119,7 +119,19 @@ class TestDeath:
                 await asyncio.sleep(0.01)
         assert status
         assert status.reason
-        assert status.reason.startswith("the job's folder cannot be used")
+        assert status.reason.startswith("it could not go on")
+
+    async def test_a_flood_of_orders_fills_no_memory(self, start: Start, tmp_path: Path) -> None:
+        job = await start()
+
+        def resident() -> int:
+            pages = Path(f"/proc/{record(job, tmp_path).pid}/statm").read_text().split()[1]
+            return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+        before = resident()
+        result = await job.run("timeout 1 sh -c 'while :; do echo 1; done >../control'; echo end")
+        assert result.log == b"end\n"
+        assert resident() - before < 4 << 20
 
 
 @of_both_kinds
