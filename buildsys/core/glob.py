@@ -22,8 +22,10 @@ _IN_PART = "in part"
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
-    """Takes one character of `wanted`; `repeats` says it may take more, `skips` how many states may be left out
-    from this one on."""
+    """Takes one character of `wanted`, or more of them if it `repeats`.
+
+    `skips` is how many states may be left out from this one on.
+    """
 
     wanted: frozenset[str] | str
     repeats: bool = False
