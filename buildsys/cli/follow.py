@@ -23,8 +23,8 @@ EXIT_CODES = {
     Outcome.TIMED_OUT: 4,
     Outcome.ERRORED: 5,
 }
-LOOK = 2.0
-"""Seconds between two looks at why a queued build waits."""
+LOOK = 1.0
+"""Seconds before and between looks at why a queued build waits."""
 
 
 async def watch(
@@ -150,11 +150,11 @@ async def _reasons_told(client: Client, narrator: Narrator, build: dict[str, Any
     async def look() -> None:
         told, now = None, build
         while now["state"] == "queued":
-            if now["waiting"] not in (None, told):
-                narrator.waiting(told := now["waiting"])
             await asyncio.sleep(LOOK)
             with contextlib.suppress(Unavailable):
                 now = await client.get(f"/builds/{build['id']}")
+            if now["waiting"] not in (None, told):
+                narrator.waiting(told := now["waiting"])
 
     looking = asyncio.create_task(look())
     try:

@@ -21,6 +21,8 @@ from buildsys.logging import configure
 DRIVING = frozenset({"driver", "docker_host", "allow_local_repositories"})
 RUNNER = frozenset({"data_dir", "server_url", "token_file", "slots", "labels", "log_format", "log_level"}) | DRIVING
 DATABASE = frozenset({"data_dir", "database_url"})
+PATIENCE = 10.0
+"""Seconds that `migrate` waits for a database that is just starting."""
 
 
 @click.command()
@@ -118,13 +120,13 @@ async def _migrate(config: Config) -> list[str]:
         if url is None:
             folder = stack.enter_context(DataFolder(config.data_dir, secret_key_file=config.secret_key_file))
             url = (await stack.enter_async_context(EmbeddedPostgres(folder.part("postgres")))).dsn
-        return await migrate(await stack.enter_async_context(Database(url, size=1)))
+        return await migrate(await stack.enter_async_context(Database(url, size=1, patience=PATIENCE)))
 
 
 @contextlib.contextmanager
 def _named_errors() -> Iterator[None]:
     """What the durable objects say of a database that is away, or newer than we are, is an error of the set-up."""
-    from actors import ActorsError
+    from actors.errors import ActorsError
 
     try:
         yield

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from command import Command
+from cli_command import Command
 from web_site import Log, Site, serve
 
 from actors import Database
