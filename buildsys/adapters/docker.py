@@ -22,7 +22,7 @@ from aiodocker.containers import DockerContainer
 from buildsys.adapters.docker_container import NAME_LABEL, NO_FOLDER, ROOT, container_config, refusal, stop_reason
 from buildsys.adapters.docker_engine import CONFLICT, DEFAULT_SOCKET, NOT_FOUND, Engine, EngineRefused
 from buildsys.adapters.docker_folder import listens, make_control, make_removable
-from buildsys.adapters.docker_image import Images, is_start_refusal, start_refusal
+from buildsys.adapters.docker_image import Images
 from buildsys.adapters.docker_network import Networks
 from buildsys.core.driver import ContainerSpec, ContainerStatus
 from buildsys.errors import ContainerAlive, DriverError, ImageUnusable
@@ -74,8 +74,9 @@ class DockerDriver:
     async def terminate(self, name: str) -> None:
         container = self._engine.client.containers.container(name)
         try:
-            # As root, and to -1: whatever runs in the container, but for its first process; the init ignores it.
-            order = await self._engine.find(container.exec(["sh", "-c", "kill -TERM -1"], user="0"))
+            # As the image's user: root with the capability to reach all, or the one user that there can be. The signal
+            # passes by the container's first process, and the init ignores it.
+            order = await self._engine.find(container.exec(["sh", "-c", "kill -TERM -1"]))
             if order is not None:
                 await self._engine.ask(order.start(detach=True))
                 while (await self._engine.ask(order.inspect()))["Running"]:  # noqa: ASYNC110  the engine's to know
@@ -118,28 +119,21 @@ class DockerDriver:
         if spec.image is None:
             raise ImageUnusable(f"the job {spec.name} names no image")
         make_control(spec.folder)
-        network = await self._networks.take()
         try:
-            config = container_config(spec, image=spec.image, network=network)
-            await self._engine.ask(self._engine.client.containers.create(config, name=spec.name))
+            async with self._networks.lend() as network:
+                config = container_config(spec, image=spec.image, network=network)
+                await self._engine.ask(self._engine.client.containers.create(config, name=spec.name))
         except EngineRefused as error:
-            self._networks.put_back(network)
             if error.http_status == NOT_FOUND:
                 raise ImageUnusable(f"the image {spec.image} is not here; prepare it first") from error
+            if "bind source path" in error.text:
+                raise _unseen(spec) from error
             if error.http_status != CONFLICT:  # another start made it meanwhile
-                raise _unseen(spec) if "bind source path" in error.text else error from None
-        except BaseException:
-            self._networks.put_back(network)
-            raise
+                raise
 
     async def _run(self, spec: ContainerSpec) -> None:
         """Start the init and return once it listens."""
-        try:
-            await self._engine.ask(self._engine.client.containers.container(spec.name).start())
-        except EngineRefused as error:
-            if is_start_refusal(error):
-                raise ImageUnusable(start_refusal(spec.image, error.text)) from error
-            raise
+        await self._engine.ask(self._engine.client.containers.container(spec.name).start())
         self._networks.make_ahead()
         async with asyncio.timeout(READY):
             for look in itertools.count(1):
@@ -156,8 +150,8 @@ class DockerDriver:
         code = info["State"]["ExitCode"]
         if code == NO_FOLDER:
             raise _unseen(spec)
-        if missing := refusal(code):
-            raise ImageUnusable(f"the image {spec.image} cannot run steps: {missing}")
+        if lack := refusal(code):
+            raise ImageUnusable(f"the image {spec.image} cannot run steps: {lack}")
         raise DriverError(f"the container {spec.name} stopped before its first step: {stop_reason(info['State'])}")
 
     async def _kill(self, container: DockerContainer, name: str) -> None:

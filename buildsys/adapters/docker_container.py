@@ -17,6 +17,7 @@ FOLDERS = {"HOME": "home", "TMPDIR": "tmp"}
 
 NO_FOLDER = 63
 FIRST_MISSING_TOOL = 64
+NOT_EXECUTABLE, NO_SUCH_PROGRAM = 126, 127
 LIFETIME_OVER = 128 + 14
 OUT_OF_MEMORY = "out of memory"
 
@@ -76,10 +77,15 @@ def isolation(capabilities: tuple[str, ...]) -> dict[str, Any]:
 
 
 def refusal(code: int) -> str | None:
-    """Why the init ended before the first step, None where the exit code tells of no such thing."""
+    """Why the image's `sh` ended before the first step, None where the exit code tells of no such thing."""
+    needs = f"a job's image needs sh, {', '.join(TOOLS)}"
+    if code == NO_SUCH_PROGRAM:
+        return f"it has no `sh`; {needs}"
+    if code == NOT_EXECUTABLE:
+        return "its `sh` cannot be executed: is it made for another architecture?"
     tool = code - FIRST_MISSING_TOOL
     if 0 <= tool < len(TOOLS):
-        return f"it has no `{TOOLS[tool]}`; a job's image needs sh, {', '.join(TOOLS)}"
+        return f"it has no `{TOOLS[tool]}`; {needs}"
     return None
 
 
@@ -87,12 +93,12 @@ def stop_reason(state: dict[str, Any]) -> str | None:
     """Why a container is not running, from the engine's `State`; None while it runs."""
     if state["Running"]:
         return None
+    if state["ExitCode"] == LIFETIME_OVER:
+        return "its lifetime was over"
     if state["OOMKilled"]:
         return OUT_OF_MEMORY
     if state["Error"]:
         return str(state["Error"])
     if state["Status"] == "created":
         return "not started"
-    if state["ExitCode"] == LIFETIME_OVER:
-        return "its lifetime was over"
     return f"ended with status {state['ExitCode']}"

@@ -66,7 +66,7 @@ def _is_locked(folder: Path) -> bool:
     """Whether any folder below is not this user's to empty."""
     locked: list[OSError] = []
     for path, _, _ in os.walk(folder, onerror=locked.append):
-        if not os.access(path, os.R_OK | os.W_OK | os.X_OK) or _is_sticky_of_another(path):
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True) or _is_sticky_of_another(path):
             return True
     return any(not isinstance(error, FileNotFoundError) for error in locked)
 

@@ -13,7 +13,7 @@ import aiodocker
 
 from buildsys.adapters.docker_container import NO_FOLDER, init_command, isolation, refusal
 from buildsys.adapters.docker_engine import Engine, EngineRefused
-from buildsys.errors import DriverError, ImageUnusable
+from buildsys.errors import ImageUnusable
 
 _WORD = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
@@ -91,10 +91,7 @@ class Images:
             "Cmd": [],
             "HostConfig": {**isolation(()), "NetworkMode": "none"},
         }
-        try:
-            code = await self._engine.run(config)
-        except EngineRefused as error:
-            raise ImageUnusable(start_refusal(reference, error.text)) from error
+        code = await self._engine.run(config)
         if code != NO_FOLDER:
             raise ImageUnusable(f"the image {reference} cannot run steps: {refusal(code) or f'sh ended with {code}'}")
 
@@ -119,15 +116,3 @@ class PullProgress:
         if state in _LOOK_AWAY and detail.get("total"):
             amount = f" {detail.get('current', 0) / 1e6:.1f} of {detail['total'] / 1e6:.1f} MB"
         return f"{layer}: {state}{amount}" if layer else state
-
-
-def start_refusal(reference: str | None, text: str) -> str:
-    """Why an image's `sh` did not start, from the engine's words."""
-    if "not found" in text or "no such file" in text:
-        return f"the image {reference} has no `sh`, which runs the steps; use one that has"
-    return f"the image {reference} cannot run steps: {text}"
-
-
-def is_start_refusal(error: DriverError) -> bool:
-    """Whether the engine could not start the container's program, which is the image's fault and not its own."""
-    return isinstance(error, EngineRefused) and "exec" in error.text

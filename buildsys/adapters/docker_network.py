@@ -1,12 +1,15 @@
 """A network of its own for every job, one of them always made ahead.
 
 To make a network takes an engine about 80 ms, most of them in its packet filter. So while a job runs, the network of
-the next one is made. It becomes a job's by the container that names it.
+the next one is made. It becomes a job's by the container that names it; one that no container names, and that nobody
+is about to name, is litter and swept away.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from buildsys.adapters.docker_engine import NOT_FOUND, Engine, EngineRefused
@@ -18,96 +21,121 @@ _RELEASE = 10.0  # seconds that an engine may take to let go of a stopped contai
 
 
 class Networks:
-    """Makes and deletes bridge networks. Of the instances with the same `owner`, the last to start is the owner:
-    it deletes what earlier ones made and never used."""
+    """Makes and deletes bridge networks. Only one instance of an `owner` may be alive: it sweeps what others left."""
 
     def __init__(self, *, engine: Engine, owner: str) -> None:
         self._engine = engine
         self._owner = owner
         self._prefix = f"buildsys-{uuid4().hex[:12]}-"
         self._made = 0
-        self._swept = False
-        self._spare: str | None = None
-        self._making: asyncio.Task[None] | None = None
+        self._littered = True
+        self._spares: list[asyncio.Future[str]] = []
+        self._kept: set[str] = set()
+        """The networks that are spare, lent or being made: no litter."""
 
-    async def take(self) -> str:
-        """The name of a network for one job. Raises `DriverError` where the engine makes no more."""
-        if self._making is not None:
-            await asyncio.wait({self._making})
-        name, self._spare = self._spare, None
-        if name is not None:
-            network = await self._engine.find(self._engine.client.networks.get(name))
-            if network is not None:
-                return name
-        return await self._make()
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[str]:
+        """The name of a network for a container that is made in the block.
 
-    def put_back(self, name: str) -> None:
-        """Keep a network that was taken and not used for the next job."""
-        self._spare = name
+        A block that the engine refused leaves the network to the next job. After any other error nobody knows whether
+        the container was made: the network stays its own, or is swept. Raises `DriverError` where there is none.
+        """
+        name = await self._take()
+        try:
+            yield name
+        except EngineRefused:
+            self._keep(name)
+            raise
+        except BaseException:
+            self._kept.discard(name)
+            self._littered = True
+            raise
+        self._kept.discard(name)
 
     def make_ahead(self) -> None:
         """See to it that a spare is there soon."""
-        if self._spare is None and (self._making is None or self._making.done()):
-            self._making = asyncio.create_task(self._fill(), name="docker: the next job's network")
+        if not self._spares:
+            self._spares.append(asyncio.create_task(self._make(), name="docker: the next job's network"))
 
     async def delete(self, name: str) -> None:
         """Delete a network and return once it is gone. Raises `DriverError` when something still hangs on it."""
         network = await self._engine.find(self._engine.client.networks.get(name))
         if network is None:
             return
-        async with asyncio.timeout(_RELEASE) as released:
-            while True:
-                try:
-                    await self._engine.ask(network.delete())
-                except EngineRefused as error:
-                    if error.http_status == NOT_FOUND:
-                        return
-                    if error.http_status != _ACTIVE_ENDPOINTS or released.expired():
-                        raise
-                else:
+        deadline = asyncio.get_running_loop().time() + _RELEASE
+        while True:
+            try:
+                await self._engine.ask(network.delete())
+            except EngineRefused as error:
+                if error.http_status == NOT_FOUND:
                     return
-                await asyncio.sleep(0.02)
+                if error.http_status != _ACTIVE_ENDPOINTS or asyncio.get_running_loop().time() > deadline:
+                    raise
+            else:
+                return
+            await asyncio.sleep(0.02)
 
     async def close(self) -> None:
-        """Delete the spare."""
-        if self._making is not None:
-            await asyncio.wait({self._making})
-        name, self._spare = self._spare, None
-        if name is not None:
-            await self.delete(name)
+        """Delete what no job took."""
+        if self._spares:
+            await asyncio.wait(self._spares)
+        self._spares.clear()
+        self._kept.clear()
+        if self._made:
+            await self._sweep()
+
+    async def _take(self) -> str:
+        while self._spares:
+            spare = self._spares.pop()
+            try:
+                name = await asyncio.shield(spare)
+                if await self._engine.find(self._engine.client.networks.get(name)) is not None:
+                    return name
+            except asyncio.CancelledError:
+                self._spares.append(spare)
+                raise
+            except DriverError:
+                continue  # it failed when nobody asked for it; if the reason holds, the one made now will say so
+            self._kept.discard(name)
+        new = asyncio.create_task(self._make(), name="docker: a job's network")
+        try:
+            return await asyncio.shield(new)
+        except asyncio.CancelledError:
+            self._spares.append(new)
+            raise
+
+    def _keep(self, name: str) -> None:
+        spare = asyncio.get_running_loop().create_future()
+        spare.set_result(name)
+        self._spares.append(spare)
 
     async def _make(self) -> str:
+        if self._littered:
+            await self._sweep()
         self._made += 1
         name = f"{self._prefix}{self._made}"
-        labels = {OWNER_LABEL: self._owner}
+        config = {"Name": name, "Driver": "bridge", "Labels": {OWNER_LABEL: self._owner}}
+        self._kept.add(name)
         try:
-            await self._engine.ask(
-                self._engine.client.networks.create({"Name": name, "Driver": "bridge", "Labels": labels})
-            )
+            await self._engine.ask(self._engine.client.networks.create(config))
         except EngineRefused as error:
+            self._kept.discard(name)
             if "address pool" in error.text:
                 raise DriverError(
                     "the Docker engine has no addresses left for another network: run fewer jobs at once, or give it "
                     "more `default-address-pools` in /etc/docker/daemon.json"
                 ) from error
-            raise
+            raise DriverError(f"the Docker engine makes no network: {error.text}") from error
         return name
 
-    async def _fill(self) -> None:
-        try:
-            if not self._swept:
-                await self._sweep()
-                self._swept = True
-            self._spare = await self._make()
-        except DriverError:
-            return  # the next job makes its own network, and says what is wrong if it still is
-
     async def _sweep(self) -> None:
-        """Delete the networks of earlier instances that no container names."""
+        """Delete the owner's networks that are litter: of killed runners and of starts that were cut short."""
+        self._littered = False
         ours = {"label": [f"{OWNER_LABEL}={self._owner}"]}
         networks = await self._engine.ask(self._engine.client.networks.list(filters=ours))
-        used = await self._engine.ask(self._engine.client.containers.list(all="1"))
-        names = {container["HostConfig"]["NetworkMode"] for container in used}
+        kept = set(self._kept)  # now: what is let go from here on is named by a container of the next list
+        containers = await self._engine.ask(self._engine.client.containers.list(all="1"))
+        named = {container["HostConfig"]["NetworkMode"] for container in containers}
         for network in networks:
-            if not network["Name"].startswith(self._prefix) and network["Name"] not in names:
+            if network["Name"] not in kept | named:
                 await self.delete(network["Name"])

@@ -22,7 +22,7 @@ from buildsys.core.driver import ContainerSpec, Driver, Limits
 @pytest.fixture(params=["process", "process-plain", pytest.param("docker", marks=pytest.mark.docker)])
 async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kind]:
     if request.param == "docker":
-        kind = docker_kind(tmp_path)
+        kind = docker_kind(tmp_path, owner=uuid4().hex)
     else:
         kind = process_kind(tmp_path, sandbox=False if request.param == "process-plain" else None)
     yield kind
@@ -44,15 +44,14 @@ def process_kind(tmp_path: Path, *, sandbox: bool | None) -> Kind:
     )
 
 
-def docker_kind(tmp_path: Path, image: Callable[[], str] = docker_image.base_image) -> Kind:
+def docker_kind(tmp_path: Path, *, owner: str, image: Callable[[], str] = docker_image.base_image) -> Kind:
     docker_image.require_engine()
     jobs = tmp_path / "jobs"
     jobs.mkdir(mode=0o700)
     source = (
-        "import pathlib\nfrom buildsys.adapters.docker import DockerDriver\n"
-        f"driver = DockerDriver(owner={tmp_path.name!r})"
+        f"import pathlib\nfrom buildsys.adapters.docker import DockerDriver\ndriver = DockerDriver(owner={owner!r})"
     )
-    return Kind(driver=DockerDriver(owner=tmp_path.name), source=source, jobs=jobs, image=image())
+    return Kind(driver=DockerDriver(owner=owner), source=source, jobs=jobs, image=image())
 
 
 @pytest.fixture

@@ -1,0 +1,393 @@
+"""What the Docker driver promises beyond the contract: any shell, isolation, images, networks, and clear words."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures.thread  # noqa: F401  asyncio wants it when the test has no right to read it
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import docker_image
+import pytest
+from conftest import docker_kind
+from containers import Job, Kind, Start, make_folder, processes, until
+
+from buildsys.adapters.docker import DockerDriver
+from buildsys.adapters.docker_engine import DockerUnavailable, engine_socket
+from buildsys.core.driver import ContainerSpec, Driver, Limits
+from buildsys.errors import ImageUnusable, SetupError
+
+pytestmark = pytest.mark.docker
+
+ENGINE = Path("/var/run/docker.sock")
+NOBODY = 65534
+
+
+@pytest.fixture
+def owner() -> str:
+    return uuid4().hex
+
+
+@pytest.fixture(params=["base"])
+async def kind(request: pytest.FixtureRequest, tmp_path: Path, owner: str) -> AsyncIterator[Kind]:
+    kind = docker_kind(tmp_path, owner=owner, image=getattr(docker_image, f"{request.param}_image"))
+    yield kind
+    await kind.driver.close()
+    shutil.rmtree(kind.jobs)
+
+
+def engine(*arguments: str) -> Any:
+    """What the engine's own client says, as JSON: another pair of eyes than the driver's."""
+    answer = subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
+    return json.loads(answer) if answer.strip() else None
+
+
+def networks(owner: str) -> set[str]:
+    """The names of an owner's networks."""
+    command = ["docker", "network", "ls", "--format", "{{.Name}}", "--filter", f"label=buildsys.owner={owner}"]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+def silent(line: str) -> None:
+    """Progress that nobody asked for."""
+
+
+@pytest.mark.parametrize("kind", ["user", "dash", "bash"], indirect=True)
+class TestShells:
+    """The init on other shells and tools than busybox, and as a user who is not root."""
+
+    async def test_output_order_marker_and_status(self, start: Start) -> None:
+        job = await start()
+        result = await job.run("echo out; echo err >&2; echo re >/dev/stdout; printf 'a\\000\\377'; exit 9")
+        assert (result.log, result.status) == (b"out\nerr\nre\na\x00\xff", 9)
+        assert (await job.run("kill -9 $$")).status == 128 + signal.SIGKILL
+
+    async def test_the_log_limit(self, start: Start) -> None:
+        job = await start()
+        result = await job.run("i=0; while [ $i -lt 300 ]; do printf '%0512d' $i; i=$((i+1)); done", log_limit=65536)
+        assert (len(result.log), result.status) == (65536, 0)
+        assert (job.step(1) / "truncated").exists()
+
+    async def test_children_that_go_on(self, start: Start, token: str) -> None:
+        job = await start()
+        first = job.write(f"(until [ -e gate ]; do sleep 0.05; done; echo behind; exec sleep {token}) & echo first")
+        await job.order(first)
+        assert (await job.result(first)).log == b"first\n"
+        (job.folder / "workspace" / "gate").touch()
+        await until(lambda: job.behind(first) == b"behind\n")
+
+    async def test_terminate(self, start: Start, driver: Driver, token: str) -> None:
+        job = await start()
+        step = job.write(f"setsid sh -c 'exec sleep {token}' & sleep {token}")
+        await job.order(step)
+        await until(lambda: len(processes(token)) >= 2)
+        await driver.terminate(job.spec.name)
+        assert (await job.result(step)).status == 128 + signal.SIGTERM
+        await until(lambda: not processes(token))
+        assert (await job.run("echo alive")).log == b"alive\n"
+
+    async def test_a_step_may_catch_every_signal(self, start: Start) -> None:
+        job = await start()
+        for name in ("HUP", "INT", "TERM", "USR1", "USR2"):
+            assert (await job.run(f"trap 'exit 5' {name}; kill -{name} $$; exit 6")).status == 5
+
+
+class TestIsolation:
+    async def test_a_step_has_few_capabilities_and_gains_none(self, start: Start) -> None:
+        log = (await (await start()).run("cat /proc/self/status")).log.decode()
+        status = dict(line.split(":\t", 1) for line in log.splitlines() if ":\t" in line)
+        chown, dac_override, fowner, fsetid, kill, setgid, setuid = 0, 1, 3, 4, 5, 6, 7
+        allowed = sum(1 << bit for bit in (chown, dac_override, fowner, fsetid, kill, setgid, setuid))
+        assert int(status["CapBnd"], 16) == int(status["CapEff"], 16) == allowed
+        assert status["NoNewPrivs"].strip() == "1"
+        assert status["Seccomp"].strip() == "2"
+
+    async def test_the_engine_and_the_host_are_out_of_reach(self, start: Start, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_text("ours")
+        paths = f"{tmp_path}/secret /var/run/docker.sock /run/docker.sock"
+        job = await start()
+        result = await job.run(f"for path in {paths} /buildsys; do if [ -e $path ]; then echo $path; fi; done")
+        assert result.log == b"/buildsys\n"
+
+    async def test_limits_are_the_spec_s(self, start: Start) -> None:
+        job = await start(limits=Limits(memory=96 << 20, cpus=0.5, pids=77))
+        [info] = engine("container", "inspect", job.spec.name)
+        config = info["HostConfig"]
+        assert (config["Memory"], config["MemorySwap"]) == (96 << 20, 96 << 20)
+        assert (config["NanoCpus"], config["PidsLimit"]) == (500_000_000, 77)
+
+    async def test_jobs_do_not_reach_each_other(self, start: Start) -> None:
+        server, client = await start(), await start()
+        await server.run("while :; do echo hello | nc -l -p 7000; done >/dev/null 2>&1 &")
+        [info] = engine("container", "inspect", server.spec.name)
+        [network] = info["NetworkSettings"]["Networks"].values()
+        ask = f"nc -w 2 {network['IPAddress']} 7000 </dev/null"
+        assert b"hello" in (await server.run(ask)).log
+        assert (await client.run(ask)).log.count(b"hello") == 0
+
+
+class TestReasons:
+    async def test_out_of_memory(self, start: Start, driver: Driver) -> None:
+        job = await start(limits=Limits(memory=64 << 20))
+        await job.run("dd if=/dev/zero of=/dev/null bs=512M count=1")
+        subprocess.run(["docker", "kill", job.spec.name], check=True, capture_output=True)
+        status = await driver.inspect(job.spec.name)
+        assert status is not None
+        assert (status.running, status.reason) == (False, "out of memory")
+
+    async def test_the_end_of_the_lifetime(self, start: Start, driver: Driver, token: str) -> None:
+        job = await start(lifetime=1)
+        await job.order(job.write(f"sleep {token}"))
+
+        async def stopped() -> bool:
+            status = await driver.inspect(job.spec.name)
+            return status is not None and status.reason == "its lifetime was over"
+
+        async with asyncio.timeout(20):
+            while not await stopped():
+                await asyncio.sleep(0.05)
+
+    async def test_a_killed_init(self, start: Start, driver: Driver) -> None:
+        job = await start()
+        await job.order(job.write("kill -9 -1"))
+
+        async def reason() -> str | None:
+            status = await driver.inspect(job.spec.name)
+            return status.reason if status else "gone"
+
+        async with asyncio.timeout(20):
+            while not await reason():
+                await asyncio.sleep(0.05)
+        assert await reason() == "ended with status 137"
+        assert (await driver.start(job.spec)).running is False
+
+
+class TestStart:
+    async def test_two_starts_at_once_are_one(self, start: Start, driver: Driver) -> None:
+        job = await start(run=False)
+        first, second = await asyncio.gather(driver.start(job.spec), driver.start(job.spec))
+        assert first.id == second.id
+        assert (await job.run("echo one")).log == b"one\n"
+
+    async def test_a_container_that_was_made_and_not_started_is_started(self, start: Start, driver: Driver) -> None:
+        job = await start(run=False)
+        starting = asyncio.create_task(driver.start(job.spec))
+        made = ["docker", "container", "inspect", job.spec.name]
+        while (
+            await (
+                await asyncio.create_subprocess_exec(*made, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            ).wait()
+        ) != 0:
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait({starting})
+        assert (await driver.start(job.spec)).running
+        assert (await job.run("echo up")).log == b"up\n"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
+    @pytest.mark.parametrize("depth", [0, 1])
+    async def test_an_engine_that_sees_another_file_system(self, start: Start, depth: int, kind: Kind) -> None:
+        job = await start(run=False)
+        hidden = job.folder if depth == 0 else job.folder.parent
+        code = f"""
+import asyncio
+from buildsys.core.driver import ContainerSpec
+from buildsys.errors import DriverError
+{kind.source}
+folder = pathlib.Path({str(job.folder)!r})
+folder.mkdir(exist_ok=True)
+spec = ContainerSpec(name={job.spec.name!r}, folder=folder, lifetime=60, image={kind.image!r})
+async def main():
+    try:
+        await driver.start(spec)
+    except DriverError as error:
+        print(error)
+    await driver.remove(spec)
+    await driver.close()
+asyncio.run(main())
+"""
+        if depth:
+            shutil.rmtree(job.folder)
+        command = f'mount -t tmpfs none "{hidden}" && exec "{sys.executable}" -c "$0"'
+        other = await asyncio.create_subprocess_exec("unshare", "-m", "sh", "-c", command, code, stdout=subprocess.PIPE)
+        said, _ = await other.communicate()
+        assert b"the Docker engine does not see the job's folder" in said
+        job.folder.mkdir(exist_ok=True)
+
+
+class TestImages:
+    async def test_an_image_without_sh(self, driver: Driver, start: Start) -> None:
+        image = docker_image.no_shell_image()
+        with pytest.raises(ImageUnusable, match="has no `sh`"):
+            await driver.prepare(image, silent)
+
+    async def test_a_start_of_an_image_without_sh(self, driver: Driver, tmp_path: Path) -> None:
+        folder = tmp_path / "folder"
+        make_folder(folder)
+        name = f"buildsys-test-{uuid4().hex}"
+        spec = ContainerSpec(name=name, folder=folder, lifetime=60, image=docker_image.no_shell_image())
+        with pytest.raises(ImageUnusable, match="has no `sh`"):
+            await driver.start(spec)
+        await driver.remove(spec)
+        assert await driver.inspect(name) is None
+
+    async def test_an_image_without_the_tools(self, driver: Driver) -> None:
+        with pytest.raises(ImageUnusable, match="it has no `ls`; a job's image needs sh, cat, dd, ls, mkdir, mkfifo"):
+            await driver.prepare(docker_image.no_tools_image(), silent)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["", "../../containers/json", "a/../b", "x?all=1", "x#y", "UPPER", "a b", "a//b", "x" * 600, "-x", "a%2f"],
+    )
+    async def test_what_names_no_image(self, driver: Driver, name: str) -> None:
+        with pytest.raises(ImageUnusable, match="not the name of an image"):
+            await driver.prepare(name, silent)
+
+    async def test_no_image_at_all(self, driver: Driver) -> None:
+        with pytest.raises(ImageUnusable, match="names no image"):
+            await driver.prepare(None, silent)
+
+    async def test_a_registry_that_is_not_there(self, driver: Driver) -> None:
+        lines: list[str] = []
+        with pytest.raises(ImageUnusable, match=r"cannot be pulled: .*connection refused"):
+            await driver.prepare("127.0.0.1:1/team/image:1", lines.append)
+        assert lines == ["pulling 127.0.0.1:1/team/image:1"]
+
+    async def test_an_image_that_is_here_is_not_pulled(self, driver: Driver) -> None:
+        lines: list[str] = []
+        await driver.prepare(docker_image.base_image(), lines.append)
+        assert lines == []
+
+
+class TestNetworks:
+    async def test_each_job_has_its_own_and_none_is_left(self, start: Start, kind: Kind, owner: str) -> None:
+        jobs = [await start() for _ in range(3)]
+        modes = {engine("container", "inspect", job.spec.name)[0]["HostConfig"]["NetworkMode"] for job in jobs}
+        assert len(modes) == 3
+        for job in jobs:
+            await kind.driver.remove(job.spec)
+        await kind.driver.close()
+        assert networks(owner) == set()
+
+    async def test_a_cancelled_start_leaves_none(self, start: Start, kind: Kind, owner: str) -> None:
+        job = await start(run=False)
+        for _ in range(5):
+            starting = asyncio.create_task(kind.driver.start(job.spec))
+            await until(lambda: networks(owner) != set())
+            starting.cancel()
+            await asyncio.wait({starting})
+            await kind.driver.remove(job.spec)
+        await kind.driver.close()
+        assert networks(owner) == set()
+
+    async def test_those_of_a_killed_runner_are_swept(self, start: Start, kind: Kind, owner: str) -> None:
+        used = engine("container", "inspect", (await start()).spec.name)[0]["HostConfig"]["NetworkMode"]
+        left = f"buildsys-left-{uuid4().hex}"
+        command = ["docker", "network", "create", "--label", f"buildsys.owner={owner}", left]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        later = DockerDriver(owner=owner)
+        await later.prepare(docker_image.base_image(), silent)
+        await later.close()
+        assert left not in networks(owner)
+        assert used in networks(owner)
+
+
+class TestEngine:
+    async def test_no_engine(self, tmp_path: Path) -> None:
+        driver = DockerDriver(owner="nobody", socket=tmp_path / "docker.sock")
+        with pytest.raises(DockerUnavailable, match="apt-get install"):
+            await driver.inspect("any")
+        await driver.close()
+
+    async def test_an_engine_that_does_not_listen(self, tmp_path: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as unheard:
+            unheard.bind(str(tmp_path / "docker.sock"))
+            driver = DockerDriver(owner="nobody", socket=tmp_path / "docker.sock")
+            with pytest.raises(DockerUnavailable, match="start the engine"):
+                await driver.list({})
+            await driver.close()
+
+    async def test_an_engine_that_hangs_up(self, tmp_path: Path) -> None:
+        server = await asyncio.start_unix_server(lambda _, writer: writer.close(), tmp_path / "docker.sock")
+        driver = DockerDriver(owner="nobody", socket=tmp_path / "docker.sock")
+        with pytest.raises(DockerUnavailable):
+            await driver.list({})
+        await driver.close()
+        server.close()
+        await server.wait_closed()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+    async def test_a_user_who_may_not(self, unprivileged: Callable[[int], None], tmp_path: Path) -> None:
+        driver = DockerDriver(owner="nobody")
+        unprivileged(NOBODY)
+        with pytest.raises(DockerUnavailable, match="group `docker`"):
+            await driver.inspect("any")
+        await driver.close()
+
+    def test_the_socket_is_found_as_docker_finds_it(self) -> None:
+        assert engine_socket({}) == ENGINE
+        assert engine_socket({"DOCKER_HOST": "unix:///run/user/1000/docker.sock"}) == Path("/run/user/1000/docker.sock")
+        with pytest.raises(SetupError, match="on this host"):
+            engine_socket({"DOCKER_HOST": "tcp://10.0.0.1:2376"})
+
+    async def test_a_container_of_someone_else_is_not_ours(self, driver: Driver) -> None:
+        name = f"buildsys-test-{uuid4().hex}"
+        subprocess.run(
+            ["docker", "create", "--name", name, docker_image.base_image(), "sh"], check=True, stdout=subprocess.DEVNULL
+        )
+        try:
+            assert await driver.inspect(name) is None
+            folder = Path(tempfile.mkdtemp())
+            await driver.remove(ContainerSpec(name=name, folder=folder, lifetime=1, image=docker_image.base_image()))
+            folder.rmdir()
+            assert engine("container", "inspect", name)
+        finally:
+            subprocess.run(["docker", "rm", "--force", name], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Callable[[int], None]]:
+    """Take another user's identity, as far as files and sockets go, until the test ends."""
+    group = os.getegid()
+
+    def become(gid: int) -> None:
+        os.setegid(gid)
+        os.seteuid(NOBODY)
+
+    groups = os.getgroups()
+    os.setgroups([])
+    yield become
+    os.seteuid(0)
+    os.setegid(group)
+    os.setgroups(groups)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+async def test_a_runner_who_is_not_root_can_delete_what_root_left(
+    kind: Kind, unprivileged: Callable[[int], None]
+) -> None:
+    jobs = Path(tempfile.mkdtemp())
+    os.chown(jobs, NOBODY, NOBODY)
+    unprivileged(ENGINE.stat().st_gid)
+    driver = DockerDriver(owner=uuid4().hex)
+    folder = jobs / "folder"
+    for each in (folder, *(folder / name for name in ("workspace", "home", "tmp", "steps"))):
+        make_folder(each)
+    job = Job(driver, ContainerSpec(name=f"buildsys-test-{uuid4().hex}", folder=folder, lifetime=60, image=kind.image))
+    await driver.start(job.spec)
+    await job.run("mkdir -m 0 a; mkdir a/b; echo x >a/b/c; mkdir -m 1777 t; echo x >t/f; ln -s / up; chmod 0 a/b/c a/b")
+    with pytest.raises(PermissionError):
+        shutil.rmtree(job.folder)
+    await driver.remove(job.spec)
+    shutil.rmtree(jobs)
+    await driver.close()
