@@ -116,14 +116,21 @@ class Log:
         self._hints = hints
         self.build = build
         self.last = 0
-        self.printed = b""
-        self.readable = ""
+        self._batches: list[bytes] = []
+
+    @property
+    def printed(self) -> bytes:
+        return b"".join(self._batches)
+
+    @property
+    def readable(self) -> str:
+        """What was printed as text; batches are decoded one by one."""
+        return "".join(batch.decode("utf-8", "replace") for batch in self._batches)
 
     async def lines(self, text: bytes, *, job: str = "j", step: int = 1) -> None:
         count = text.count(b"\n") + (not text.endswith(b"\n"))
         await self._append(LINES, count, job=job, step=step, frame=zstandard.compress(text))
-        self.printed += text
-        self.readable += text.decode("utf-8", "replace")
+        self._batches.append(text)
 
     async def event(self, kind: str, **data: Any) -> None:
         await self._append(kind, 1, data=data)

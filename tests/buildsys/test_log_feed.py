@@ -1,0 +1,208 @@
+"""The feed itself: how often it reads, what it keeps, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from uuid import UUID
+
+import pytest
+from web_site import Log, Site, serve
+
+from actors import Database
+from buildsys.core.logs import LogRecord
+from buildsys.errors import NotFound
+from buildsys.store.logs import Logs
+from buildsys.web import log_feed
+from buildsys.web.log_feed import LogFeed
+
+
+class CountedLogs(Logs):
+    """The store, counting what is asked of it; `broken` is what it raises once the database is gone."""
+
+    reads = 0
+    broken: Exception | None = None
+
+    async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
+        self.reads += 1
+        if self.broken is not None:
+            raise self.broken
+        return await super().read(build, after=after, size=size)
+
+
+@pytest.fixture
+async def site(database: Database) -> AsyncIterator[Site]:
+    async with serve(database) as site:
+        yield site
+
+
+class Follower:
+    """Follows a log in the background; it stands still while `free` is clear."""
+
+    def __init__(self, feed: LogFeed, log: Log, after: int = 0) -> None:
+        self.seen: list[int] = []
+        self.encoded: list[bytes] = []
+        self.heartbeats = 0
+        self.free = asyncio.Event()
+        self.free.set()
+        self._changed = asyncio.Condition()
+        self.running = asyncio.create_task(self._follow(feed, log.build, after))
+
+    async def reaches(self, cursor: int) -> None:
+        await self.until(lambda: bool(self.seen) and self.seen[-1] >= cursor)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(holds)
+
+    async def leave(self) -> None:
+        self.running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.running
+
+    async def _follow(self, feed: LogFeed, build: UUID, after: int) -> None:
+        async with contextlib.aclosing(feed.events(build, after=after)) as batches:
+            async for batch in batches:
+                async with self._changed:
+                    self.seen += [event.last for event in batch]
+                    self.encoded += [event.encoded for event in batch]
+                    self.heartbeats += not batch
+                    self._changed.notify_all()
+                await self.free.wait()
+
+
+async def test_a_build_is_read_once_however_many_watch(site: Site) -> None:
+    logs, log = CountedLogs(database=site.database), await site.log()
+    feed = LogFeed(logs=logs, hints=site.hints)
+    await log.lines(b"first\n")
+    followers = [Follower(feed, log) for _ in range(50)]
+    await asyncio.gather(*(follower.reaches(1) for follower in followers))
+    await log.lines(b"second\n")
+    await asyncio.gather(*(follower.reaches(2) for follower in followers))
+
+    before = logs.reads
+    for cursor in range(3, 13):
+        await log.lines(b"more\n")
+        await asyncio.gather(*(follower.reaches(cursor) for follower in followers))
+    assert logs.reads - before <= 25  # of 10 records: one read finds each, one finds nothing more, and chance
+    assert len({id(follower.encoded[-1]) for follower in followers}) == 1
+
+    await asyncio.gather(*(follower.leave() for follower in followers))
+    before = logs.reads
+    for _ in range(5):
+        await log.lines(b"unseen\n")
+    assert logs.reads == before
+
+
+async def test_the_last_to_leave_ends_the_reading(site: Site) -> None:
+    logs, log = CountedLogs(database=site.database), await site.log()
+    feed = LogFeed(logs=logs, hints=site.hints)
+    await log.lines(b"1\n")
+    one, other = Follower(feed, log), Follower(feed, log)
+    await asyncio.gather(one.reaches(1), other.reaches(1))
+    await one.leave()
+    await log.lines(b"2\n")
+    await other.reaches(2)
+    await other.leave()
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("log-feed")]
+    back = Follower(feed, log, after=1)
+    await back.reaches(2)
+    assert back.seen == [2]
+    await back.leave()
+
+
+async def test_without_any_hint_a_reader_looks_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_feed, "LOOK_AGAIN", 0.02)
+    log = await site.log()
+    feed = LogFeed(logs=site.stores.logs, hints=Deaf())
+    await log.lines(b"1\n")
+    follower = Follower(feed, log)
+    await follower.reaches(1)
+    await log.lines(b"2\n")
+    await follower.reaches(2)
+    await follower.leave()
+
+
+class Deaf:
+    """Hears of nothing."""
+
+    def subscribe(self, topic: str) -> contextlib.nullcontext[asyncio.Event]:
+        return contextlib.nullcontext(asyncio.Event())
+
+
+async def test_a_slow_follower_goes_on_from_the_store_when_the_window_has_moved(site: Site) -> None:
+    log = await site.log()
+    feed = LogFeed(logs=site.stores.logs, hints=site.hints, window=1000)
+    await log.lines(b"1\n")
+    slow, quick = Follower(feed, log), Follower(feed, log)
+    await asyncio.gather(slow.reaches(1), quick.reaches(1))
+    slow.free.clear()
+    await log.lines(b"2\n")
+    await slow.reaches(2)
+    for cursor in range(3, 60):
+        await log.lines(b"%d\n" % cursor)
+        await quick.reaches(cursor)
+    assert len(slow.seen) < 5
+    slow.free.set()
+    await log.end()
+    await asyncio.gather(slow.running, quick.running)
+    assert slow.seen == quick.seen == list(range(1, 61))
+
+
+async def test_quiet_is_told_from_time_to_time(site: Site) -> None:
+    log = await site.log()
+    follower = Follower(LogFeed(logs=site.stores.logs, hints=site.hints, heartbeat=0.01), log)
+    await follower.until(lambda: follower.heartbeats >= 3)
+    await log.end()
+    await follower.running
+    assert follower.seen == [1]
+
+
+async def test_closing_ends_every_stream_where_it_stands(site: Site) -> None:
+    log = await site.log()
+    feed = LogFeed(logs=site.stores.logs, hints=site.hints)
+    await log.lines(b"1\n")
+    followers = [Follower(feed, log) for _ in range(5)]
+    await asyncio.gather(*(follower.reaches(1) for follower in followers))
+    feed.close()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(follower.running for follower in followers))
+    assert all(follower.seen == [1] for follower in followers)
+
+
+async def test_a_reader_that_fails_ends_its_followers_and_a_new_one_starts_afresh(site: Site) -> None:
+    logs, log = CountedLogs(database=site.database), await site.log()
+    feed = LogFeed(logs=logs, hints=site.hints)
+    await log.lines(b"1\n")
+    followers = [Follower(feed, log) for _ in range(3)]
+    await asyncio.gather(*(follower.reaches(1) for follower in followers))
+    await log.lines(b"2\n")
+    await asyncio.gather(*(follower.reaches(2) for follower in followers))
+    logs.broken = ConnectionError("the database is gone")
+    await log.lines(b"3\n")
+    ends = await asyncio.gather(*(follower.running for follower in followers), return_exceptions=True)
+    assert [str(end) for end in ends] == ["the database is gone"] * 3
+    logs.broken = None
+    again = Follower(feed, log, after=2)
+    await log.end()
+    await again.running
+    assert again.seen == [3, 4]
+
+
+async def test_a_log_that_is_removed_under_a_slow_follower_ends_its_stream(site: Site) -> None:
+    log = await site.log()
+    feed = LogFeed(logs=site.stores.logs, hints=site.hints, window=1)
+    await log.lines(b"1\n")
+    slow, quick = Follower(feed, log), Follower(feed, log)
+    await asyncio.gather(slow.reaches(1), quick.reaches(1))
+    slow.free.clear()
+    for cursor in (2, 3, 4, 5):
+        await log.lines(b"more\n")
+        await quick.reaches(cursor)
+    await site.database.pool.execute("DELETE FROM log_records")
+    slow.free.set()
+    with pytest.raises(NotFound):
+        async with asyncio.timeout(5):
+            await slow.running
+    await quick.leave()
