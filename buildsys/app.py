@@ -149,7 +149,7 @@ class App:
         clock = SystemClock()
         node = Node(
             database=database,
-            id=UUID(self.folder.installation),
+            id=self.folder.installation,
             address=config.node_address or self.url,
             cluster_key=self._derived_key("cluster").hex(),
             clock=clock,

@@ -56,7 +56,7 @@ class BuildBuddy(Actor):
 
     async def on_activate(self) -> None:
         """Read what is stored: rows and the log's tail are all there is to know."""
-        self._row = await self.ctx.database.one(QUERIES["build_get"], id=self._id)
+        self._row: Any = await self.ctx.database.one(QUERIES["build_get"], id=self._id)
         self._cursor = 0
         self._active_since = self.ctx.clock.now()
         self._sign_of_life = dict[str, float]()

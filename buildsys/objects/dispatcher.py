@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import Iterator
 from uuid import UUID
 
-from actors import LOST, ActorsError, Clock, Namespace
+from actors import ActorsError, Clock, Namespace
+from actors.database import LOST
 from buildsys.core.assignment import Assignment, Poll, PollReply, Report, ReportReply
 from buildsys.errors import Unavailable
 from buildsys.objects.build_buddy import BuildBuddy
