@@ -6,7 +6,15 @@ import asyncio
 import time
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
+
+
+class Deadline(AbstractAsyncContextManager[Any], Protocol):
+    """A running time limit; `asyncio.Timeout` is one."""
+
+    def expired(self) -> bool:
+        """Whether the limit was reached, so that a `TimeoutError` is the limit's and not the body's own."""
+        ...
 
 
 class Clock(Protocol):
@@ -24,7 +32,7 @@ class Clock(Protocol):
         """Wait so many seconds; none or fewer give way once."""
         ...
 
-    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+    def timeout(self, seconds: float | None) -> Deadline:
         """Cancel the body after so many seconds (None: never) and raise `TimeoutError`, as `asyncio.timeout` does."""
         ...
 
@@ -41,7 +49,7 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+    def timeout(self, seconds: float | None) -> Deadline:
         return asyncio.timeout(seconds)
 
 
@@ -71,5 +79,5 @@ class DatabaseClock:
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
 
-    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+    def timeout(self, seconds: float | None) -> Deadline:
         return self._clock.timeout(seconds)

@@ -22,7 +22,14 @@ _NOT_CONNECTED = (
     TimeoutError,
 )
 
-LOST = (*_NOT_CONNECTED, asyncpg.OperatorInterventionError, asyncpg.InterfaceError)
+LOST = (
+    *_NOT_CONNECTED,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InterfaceError,
+    DatabaseUnavailable,
+)
 """What a statement raises whose connection is lost on the way."""
 
 _SETTINGS = {
@@ -106,38 +113,39 @@ class Database:
 
     async def one(self, query: Query, **params: Any) -> asyncpg.Record | None:
         """The first row, or None."""
-        async with self._session() as session:
+        async with self.session() as session:
             return await session.one(query, **params)
 
     async def many(self, query: Query, **params: Any) -> list[asyncpg.Record]:
         """All rows."""
-        async with self._session() as session:
+        async with self.session() as session:
             return await session.many(query, **params)
 
     async def execute(self, query: Query, **params: Any) -> int:
         """Run the query; how many rows it touched."""
-        async with self._session() as session:
+        async with self.session() as session:
             return await session.execute(query, **params)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A connection of one's own in a transaction: committed at the end of the block, rolled back by an error."""
-        async with self._session() as session, session.connection.transaction():
+        async with self.session() as session, session.connection.transaction():
             yield session
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[Transaction]:
+        """A connection of one's own, without a transaction."""
+        connection = await self._patiently(self.pool.acquire)
+        try:
+            yield Transaction(connection)
+        finally:
+            await self.pool.release(connection, timeout=5)
 
     async def connect(self) -> Any:
         """A connection outside of the pool, for listening; the caller closes it."""
         connection = await asyncpg.connect(self.dsn, timeout=10, command_timeout=30, server_settings=_SETTINGS)
         await _prepare(connection)
         return connection
-
-    @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[Transaction]:
-        connection = await self._patiently(self.pool.acquire)
-        try:
-            yield Transaction(connection)
-        finally:
-            await self.pool.release(connection, timeout=5)
 
     async def _patiently(self, connect: Any) -> Any:
         loop = asyncio.get_running_loop()

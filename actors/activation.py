@@ -1,0 +1,288 @@
+"""One life of an actor in a node's memory: from taking its ownership to eviction, a reset, or a lost lease."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from actors.actor import Actor, Context
+from actors.database import Transaction
+from actors.errors import ActorReset, ActorsError, LeaseLost, TurnTimeout
+from actors.kind import Kind
+from actors.messages import ActorId
+from actors.placement import Fence
+from actors.queries import Query
+from actors.runs import Runs
+from actors.schedules import Schedules
+from actors.shared import Shared
+from actors.storage import Storage
+from actors.turn import ScheduleRow, Statement, Turn, current_turn, enter, turn_of
+
+logger = structlog.get_logger(__name__)
+
+
+class TurnLock:
+    """Where code beside turns waits for its own: the actor's mailbox, in the same order as calls."""
+
+    async def take(self, activation: Activation) -> None:
+        """Wait for an exclusive turn. Raises `ActorReset` where the activation has ended meanwhile."""
+        raise NotImplementedError
+
+    def give(self) -> None:
+        """End the turn."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """The activation has ended; end what is left of it."""
+        raise NotImplementedError
+
+
+class Activation:
+    """The actor's instance with its fence, storage and schedules, and what runs beside its turns.
+
+    Once it is `dead` none of its turns begins or commits; whoever had one gets the reason.
+    """
+
+    def __init__(self, *, kind: Kind, fence: Fence, schedules: Schedules, shared: Shared, lock: TurnLock) -> None:
+        self.id: ActorId = fence.id
+        self.kind = kind
+        self.fence = fence
+        self.schedules = schedules
+        self.clock = shared.clock
+        self.database = shared.database
+        self.dead: BaseException | None = None
+        self.wanted = False
+        self.storage = Storage(id=self.id, owner=self, database=shared.database, queries=shared.queries)
+        self.runs = Runs(self)
+        self._shared = shared
+        self._lock = lock
+        self._beside: set[asyncio.Task[None]] = set()
+        self._last: asyncio.Future[None] | None = None
+        self.instance: Actor = kind.make(Context(self))
+
+    @property
+    def last_commit(self) -> asyncio.Future[None] | None:
+        """The commit that the actor's state waits for, where one is under way."""
+        return self._last if self._last is not None and not self._last.done() else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something beside turns, or a commit, keeps it in memory."""
+        return bool(self._beside) or self.last_commit is not None
+
+    async def start(self, failed: dict[str, BaseException]) -> None:
+        """Let the actor load itself, in its first turn, and run what is due.
+
+        `failed` are runs that ended together with the activation before, and count as failed from now on.
+        """
+        async with self.exclusive():
+            await self.instance.on_activate()
+            exhausted = self.runs.inherit(failed)
+        for name in exhausted:
+            self.report(failed[name], name)
+        self.fire()
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """A turn for code beside turns; at its end all that it has seen or written is durable."""
+        if current_turn() is not None:
+            raise ActorsError("this code is in a turn already")
+        await self._lock.take(self)
+        try:
+            async with self.exclusive() as turn:
+                yield turn
+            commit = self.last_commit
+        finally:
+            self._lock.give()
+        if commit is not None:
+            await asyncio.shield(commit)
+        self._shared.lease.check()
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[Turn]:
+        """A turn for the running code, which has the actor to itself; its writes are on their way at the end."""
+        turn = self._begin()
+        limit = self.clock.timeout(self._shared.settings.turn_limit)
+        try:
+            async with limit:
+                yield turn
+        except BaseException as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                timeout = TurnTimeout(f"a turn of {self.id} took more than {self._shared.settings.turn_limit:g} s")
+                turn.open = False
+                self.end(timeout)
+                raise timeout from None
+            self._abort(turn, error)
+            raise
+        self._commit(turn)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """See `Context.transaction`."""
+        if current_turn() is None:
+            async with self.turn(), self.transaction() as tx:
+                yield tx
+            return
+        turn = turn_of(self)
+        if self.last_commit is not None:
+            await asyncio.shield(self.last_commit)
+        try:
+            async with self._shared.committer.alone(self.fence, turn) as tx:
+                yield tx
+        except BaseException as error:
+            self._abort(turn, error)
+            turn.committed = True
+            if isinstance(error, ActorReset):
+                self.end(error)
+            raise
+        turn.committed = True
+        self._settled(turn, {name: self.schedules.version(name) for name in turn.schedules}, None, None)
+
+    def execute(self, query: Query, rows: int | None, params: dict[str, Any]) -> None:
+        turn_of(self).statements.append(Statement(query=query, arguments=query.arguments(params), rows=rows))
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        turn_of(self).callbacks.append(callback)
+
+    def schedule(self, name: str, at: datetime) -> None:
+        self.kind.rule(name)
+        if at.tzinfo is None:
+            raise ValueError(f"the time of schedule {name!r} has no zone")
+        self.write_schedule(name, ScheduleRow(due_at=at.astimezone(UTC)))
+
+    def write_schedule(self, name: str, row: ScheduleRow) -> None:
+        """Set a schedule in this turn, whatever its state."""
+        turn_of(self).schedules[name] = row
+        self.schedules.put(name, row)
+
+    def ensure(self, name: str) -> None:
+        """Set a schedule in this turn, due now, unless it is set."""
+        if name not in self.schedules.due():
+            self.schedule(name, self.clock.now())
+
+    def unschedule(self, name: str) -> None:
+        turn = turn_of(self)
+        if self.schedules.delete(name):
+            turn.schedules[name] = None
+
+    def wake(self, name: str) -> None:
+        schedule = self.schedules.get(name)
+        if schedule is not None:
+            schedule.woken = True
+            self.fire()
+
+    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> None:
+        if self.dead is not None:
+            work.close()
+            raise _reset(self.dead)
+        self.beside(self._watch(work, name), name=name)
+
+    def beside(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Own a piece of work that deals with its errors itself."""
+        task = asyncio.create_task(work, name=f"{self.id} {name}", context=contextvars.Context())
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    def fire(self) -> None:
+        """Start what is due, and have the rest rung in time."""
+        if self.dead is None:
+            self.runs.fire()
+        for at in self.runs.pending():
+            self._shared.alarms.note(at, self.id)
+
+    def end(self, reason: BaseException, *, again: bool = True) -> None:
+        """Mark as dead. The mailbox then ends what runs beside; `again`: and at once makes a new activation of it."""
+        if self.dead is None:
+            self.dead = reason
+            self.wanted = again and bool(self._beside or self.schedules.due())
+            self._lock.reset()
+
+    async def close(self) -> None:
+        """End what runs beside turns, and wait until the commits under way are settled."""
+        self.end(ActorReset(f"{self.id} has left this node's memory"), again=False)
+        beside = [task for task in self._beside if task is not asyncio.current_task()]
+        for task in beside:
+            task.cancel()
+        if beside:
+            await asyncio.wait(beside, timeout=self._shared.settings.drain_limit)
+        if self.last_commit is not None:
+            await asyncio.wait([self.last_commit])
+
+    def report(self, error: BaseException, source: str) -> None:
+        """Tell the actor, beside turns, of what has failed beside turns."""
+        self._shared.count.errors += 1
+        if self.dead is None:
+            self.beside(self._tell(error, source), name="on_error")
+        else:
+            logger.error("actor_error", actor=str(self.id), source=source, error=f"{type(error).__name__}: {error}")
+
+    async def _tell(self, error: BaseException, source: str) -> None:
+        try:
+            await self.instance.on_error(error, source)
+        except Exception as second:  # the border of side work: nobody else is left to tell
+            self._shared.count.errors += 1
+            logger.exception("on_error_failed", actor=str(self.id), source=source, error=str(second))
+
+    async def _watch(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        try:
+            await work
+        except Exception as error:  # the border of side work
+            if not (isinstance(error, ActorReset) and self.dead is not None):
+                self.report(error, name)
+
+    def _begin(self) -> Turn:
+        if self.dead is not None:
+            raise _reset(self.dead)
+        turn = Turn(self)
+        enter(turn)
+        return turn
+
+    def _commit(self, turn: Turn) -> None:
+        turn.open = False
+        if turn.committed:
+            return
+        if self.dead is not None:
+            raise _reset(self.dead)
+        if turn.writes:
+            versions = {name: self.schedules.version(name) for name in turn.schedules}
+            run = self.runs.current()
+            self._last = self._shared.committer.submit(self.fence, turn)
+            self._last.add_done_callback(lambda done: self._settled(turn, versions, run, done.exception()))
+        elif turn.callbacks:
+            self._call_back(turn)
+        else:
+            self.storage.forget()
+
+    def _abort(self, turn: Turn, error: BaseException) -> None:
+        """End a turn that raised: nothing of it is written, and what it did to the memory of the actor is undone."""
+        turn.open = False
+        if turn.writes and not turn.committed:
+            self.end(ActorReset(f"a turn that had written raised {type(error).__name__}: {error}"))
+
+    def _settled(self, turn: Turn, versions: dict[str, int], run: str | None, error: BaseException | None) -> None:
+        if error is not None:
+            if run is not None and not isinstance(error, LeaseLost):
+                self.runs.failed.setdefault(run, error)
+            self.end(error)
+            return
+        self.schedules.store(versions)
+        self._call_back(turn)
+        if versions:
+            self.fire()
+
+    def _call_back(self, turn: Turn) -> None:
+        for callback in turn.callbacks:
+            try:
+                callback()
+            except Exception as error:  # the border of the turn: its commit stands
+                self.report(error, "after_commit")
+
+
+def _reset(reason: BaseException) -> ActorReset:
+    return reason if isinstance(reason, LeaseLost) else ActorReset(str(reason))

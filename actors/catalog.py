@@ -1,0 +1,85 @@
+"""All mailboxes of a node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from actors.errors import ActorsError
+from actors.kind import Kind
+from actors.mailbox import Mailbox
+from actors.messages import ActorId
+from actors.placement import Placement
+from actors.shared import Shared
+
+SWEEP = 1.0
+"""Seconds between two looks for actors that have been idle for long enough."""
+
+
+class Catalog:
+    """Finds or makes the mailbox of an actor, and takes idle actors out of memory."""
+
+    def __init__(self, *, kinds: Mapping[str, Kind], shared: Shared, placement: Placement) -> None:
+        self._kinds = kinds
+        self._shared = shared
+        self._placement = placement
+        self._mailboxes: dict[ActorId, Mailbox] = {}
+        self.draining = False
+
+    def __len__(self) -> int:
+        return len(self.ids())
+
+    def mailbox(self, id: ActorId) -> Mailbox:
+        """The actor's mailbox. Raises `ActorsError` for a namespace that this node does not have."""
+        mailbox = self._mailboxes.get(id)
+        if mailbox is None:
+            kind = self._kinds.get(id.namespace)
+            if kind is None:
+                raise ActorsError(f"this node has no namespace {id.namespace!r}")
+            mailbox = Mailbox(id=id, kind=kind, shared=self._shared, placement=self._placement)
+            mailbox.closing = self.draining
+            self._mailboxes[id] = mailbox
+        return mailbox
+
+    def is_active(self, id: ActorId) -> bool:
+        """Whether the actor is in this node's memory."""
+        mailbox = self._mailboxes.get(id)
+        return mailbox is not None and mailbox.activation is not None
+
+    def ids(self) -> list[ActorId]:
+        """The actors in this node's memory."""
+        return [mailbox.id for mailbox in self._mailboxes.values() if mailbox.activation is not None]
+
+    def ring(self, id: ActorId) -> None:
+        """A schedule of the actor may be due."""
+        if not self.draining:
+            self.mailbox(id).ring()
+
+    async def sweep(self) -> None:
+        """Evict idle actors, for ever."""
+        while True:
+            await self._shared.clock.sleep(SWEEP)
+            before = self._shared.clock.monotonic() - self._shared.settings.idle
+            idle = [one for one in self._mailboxes.values() if one.idle and one.last_used <= before]
+            for mailbox in idle:
+                await mailbox.evict()
+                if mailbox.idle and mailbox.activation is None:
+                    del self._mailboxes[mailbox.id]
+
+    def drop(self, reason: ActorsError) -> None:
+        """End all activations: this node may not speak for them any more."""
+        for mailbox in self._mailboxes.values():
+            if mailbox.activation is not None:
+                mailbox.activation.end(reason)
+
+    async def drain(self) -> None:
+        """Finish the calls that wait, take no more, and empty the memory."""
+        self.draining = True
+        mailboxes = list(self._mailboxes.values())
+        await asyncio.gather(*(mailbox.drain() for mailbox in mailboxes))
+
+    async def stop(self) -> None:
+        """End everything at once."""
+        self.draining = True
+        for mailbox in list(self._mailboxes.values()):
+            await mailbox.stop()

@@ -1,0 +1,60 @@
+"""What a node knows of a namespace: the actors' class, how they are made, called, and tried again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from actors.actor import Actor, Context, ScheduleRule
+from actors.errors import ActorsError
+from actors.messages import Failures, Method
+from actors.retry import Retry
+
+_OWN = frozenset(name for name in vars(Actor) if not name.startswith("_"))
+
+
+class Kind:
+    """The rules of one namespace, read from the class once. Raises `TypeError` for a class that cannot be called."""
+
+    def __init__(
+        self,
+        *,
+        namespace: str,
+        cls: type[Actor],
+        factory: Callable[[Context], Actor],
+        retry: Retry,
+        errors: Sequence[type[BaseException]],
+    ) -> None:
+        self.namespace = namespace
+        self.cls = cls
+        self.factory = factory
+        self.retry = retry
+        self.failures = Failures(errors)
+        self.methods: dict[str, Method] = {}
+        self.rules: dict[str, ScheduleRule] = {}
+        for name, member in inspect.getmembers(cls, inspect.iscoroutinefunction):
+            rule = getattr(member, "__actors_schedule__", None)
+            if rule is not None:
+                self.rules[name] = rule
+            elif not name.startswith("_") and name not in _OWN:
+                self.methods[name] = Method(name, member)
+        if cls.alarm is not Actor.alarm:
+            self.rules.setdefault("alarm", ScheduleRule())
+
+    def method(self, name: str) -> Method:
+        """A callable method. Raises `AttributeError`."""
+        try:
+            return self.methods[name]
+        except KeyError:
+            raise AttributeError(f"{self.cls.__name__} has no method {name!r} that can be called") from None
+
+    def rule(self, schedule: str) -> ScheduleRule:
+        """The rule of a schedule. Raises `ActorsError` for one that the class does not have."""
+        try:
+            return self.rules[schedule]
+        except KeyError:
+            raise ActorsError(f"{self.cls.__name__} has no schedule {schedule!r}") from None
+
+    def make(self, ctx: Context) -> Any:
+        return self.factory(ctx)

@@ -1,0 +1,276 @@
+"""An actor's mailbox on a node: calls in order, one turn after the other, on an activation that is made when needed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+
+from actors.activation import Activation, TurnLock
+from actors.errors import ActorReset, ActorsError, ActorUnavailable, Overloaded
+from actors.kind import Kind
+from actors.messages import ENSURE, ActorId, Call, Elsewhere, Raised, Reply, Returned
+from actors.placement import Moved, Placement
+from actors.schedules import Schedules
+from actors.shared import Shared
+
+logger = structlog.get_logger(__name__)
+
+HOLD_OFF = 5.0
+"""Seconds between two tries, at most, to activate an actor whose activation keeps failing."""
+
+
+class _Waiting:
+    """A call that waits for its turn: what to run, and where the reply goes."""
+
+    def __init__(self, run: Callable[[Activation], Awaitable[bytes]]) -> None:
+        self.run = run
+        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def answer(self, reply: Reply) -> None:
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+
+class _Beside:
+    """Code beside turns that waits for its own turn, and then says when that is over."""
+
+    def __init__(self, activation: Activation) -> None:
+        self.activation = activation
+        self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
+
+
+class Mailbox(TurnLock):
+    """Runs one turn at a time. A pump runs while there is something to do; an idle mailbox costs memory alone."""
+
+    def __init__(self, *, id: ActorId, kind: Kind, shared: Shared, placement: Placement) -> None:
+        self.id = id
+        self._kind = kind
+        self._shared = shared
+        self._placement = placement
+        self._queue: deque[_Waiting | _Beside] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._turn: _Beside | None = None
+        self._wanted = False
+        self._failures = 0
+        self._failed_runs: dict[str, BaseException] = {}
+        self.activation: Activation | None = None
+        self.last_used = shared.clock.monotonic()
+        self.closing = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing keeps the actor in memory."""
+        return self._pump is None and not self._queue and not (self.activation is not None and self.activation.busy)
+
+    def send(self, call: Call) -> asyncio.Future[Reply]:
+        """Queue a call. The reply is set once all that the call has seen or written is durable."""
+
+        async def run(activation: Activation) -> bytes:
+            if call.method == ENSURE:
+                activation.ensure(msgspec.msgpack.decode(call.arguments, type=str))
+                return b""
+            method = self._kind.method(call.method)
+            return method.encode_result(await method.call(activation.instance, call.arguments))
+
+        return self.submit(run)
+
+    def submit(self, run: Callable[[Activation], Awaitable[bytes]]) -> asyncio.Future[Reply]:
+        """Queue any turn."""
+        waiting = _Waiting(run)
+        if self.closing:
+            waiting.answer(self._raised(ActorUnavailable(f"the node of {self.id} is leaving; the call did not run")))
+        elif len(self._queue) >= self._shared.settings.mailbox:
+            waiting.answer(self._raised(Overloaded(f"{len(self._queue)} calls wait for {self.id}; call again later")))
+        else:
+            self._queue.append(waiting)
+            self._start_pump()
+        return waiting.reply
+
+    def ring(self) -> None:
+        """A schedule may be due: run it, on a new activation if need be."""
+        if self.activation is not None and self.activation.dead is None:
+            self.activation.fire()
+        elif not self.closing:
+            self._wanted = True
+            self._start_pump()
+
+    async def take(self, activation: Activation) -> None:
+        waiting = _Beside(activation)
+        if activation.dead is not None:
+            raise ActorReset(str(activation.dead))
+        self._queue.append(waiting)
+        self._start_pump()
+        try:
+            await waiting.granted
+        except asyncio.CancelledError:
+            waiting.over.set()
+            raise
+        self._turn = waiting
+
+    def give(self) -> None:
+        assert self._turn is not None
+        self._turn.over.set()
+        self._turn = None
+
+    def reset(self) -> None:
+        self._start_pump()
+
+    async def evict(self, reason: BaseException | None = None) -> None:
+        """End the activation, between two turns; the next call or schedule makes a new one."""
+        activation = self.activation
+        if activation is not None:
+            activation.end(reason or ActorReset(f"{self.id} was evicted"), again=False)
+            while self._pump is not None and self.activation is activation:
+                await asyncio.wait([self._pump])
+
+    async def drain(self) -> None:
+        """Finish the calls that wait, take no more, and end the activation."""
+        self.closing = True
+        while self._pump is not None:
+            await asyncio.wait([self._pump])
+        if self.activation is not None:
+            activation, self.activation = self.activation, None
+            await activation.close()
+
+    async def stop(self) -> None:
+        """End at once, as a crash would."""
+        self.closing = True
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+        if self.activation is not None:
+            await self.activation.close()
+        self._fail_waiting(self._raised(ActorUnavailable(f"the node of {self.id} has stopped")))
+
+    def _start_pump(self) -> None:
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._run(), name=f"{self.id} turns", context=contextvars.Context())
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                if self.activation is not None and self.activation.dead is not None:
+                    await self._bury(self.activation)
+                elif self._queue or self._wanted:
+                    await self._step()
+                else:
+                    break
+        finally:
+            self._pump = None
+            self.last_used = self._shared.clock.monotonic()
+
+    async def _step(self) -> None:
+        if self.activation is None:
+            try:
+                await self._activate()
+            except Moved as moved:
+                self._wanted = False
+                self._fail_waiting(Elsewhere(address=moved.address))
+                return
+            except Exception as error:  # the border of the turn: its callers are told
+                self._failures += 1
+                self._wanted = False
+                logger.warning("actor_not_activated", actor=str(self.id), error=f"{type(error).__name__}: {error}")
+                self._fail_waiting(self._raised(error))
+                return
+        assert self.activation is not None
+        self._wanted = False
+        if not self._queue:
+            return
+        item = self._queue.popleft()
+        if isinstance(item, _Waiting):
+            await self._call(self.activation, item)
+            if self._shared.settings.paranoid and not self._queue and not self.activation.busy:
+                self.activation.end(ActorReset("paranoid"), again=False)
+        elif item.activation is not self.activation:
+            _refuse(item)
+        elif not item.granted.cancelled():
+            item.granted.set_result(None)
+            await item.over.wait()
+
+    async def _call(self, activation: Activation, waiting: _Waiting) -> None:
+        self._shared.count.turns += 1
+        try:
+            async with activation.exclusive() as turn:
+                result = await waiting.run(activation)
+        except asyncio.CancelledError:
+            waiting.answer(self._raised(ActorUnavailable(f"the node of {self.id} has stopped")))
+            raise
+        except Exception as error:  # the border of the turn
+            self._release(activation, waiting, self._raised(error), wrote=False)
+        else:
+            self._release(activation, waiting, Returned(value=result), wrote=turn.writes)
+
+    def _release(self, activation: Activation, waiting: _Waiting, reply: Reply, *, wrote: bool) -> None:
+        """Let a reply out, an error like a result, once what it may tell of is durable."""
+        commit = activation.last_commit
+        if commit is None:
+            self._answer(waiting, reply, None)
+            return
+
+        def settled(commit: asyncio.Future[None]) -> None:
+            error = commit.exception()
+            self._answer(waiting, reply, error if error is None or wrote else activation.fence.broken)
+
+        commit.add_done_callback(settled)
+
+    def _answer(self, waiting: _Waiting, reply: Reply, error: BaseException | None) -> None:
+        try:
+            self._shared.lease.check()
+        except ActorsError as lost:
+            error = lost
+        waiting.answer(reply if error is None else self._raised(error))
+
+    async def _activate(self) -> None:
+        if self._failures:
+            await self._shared.clock.sleep(min(HOLD_OFF, 0.05 * 2.0 ** min(self._failures, 16)))
+        fence = await self._placement.acquire(self.id)
+        rows = await self._shared.database.many(
+            self._shared.queries["schedule_list"], namespace=self.id.namespace, name=self.id.name
+        )
+        activation = Activation(kind=self._kind, fence=fence, schedules=Schedules(rows), shared=self._shared, lock=self)
+        failed, self._failed_runs = self._failed_runs, {}
+        try:
+            await activation.start(failed)
+        except BaseException:
+            self._failed_runs = failed
+            await activation.close()
+            raise
+        self._failures = 0
+        self._shared.count.activations += 1
+        self.activation = activation
+
+    async def _bury(self, activation: Activation) -> None:
+        self._shared.count.resets += 1
+        for item in [item for item in self._queue if isinstance(item, _Beside)]:
+            self._queue.remove(item)
+            _refuse(item)
+        self.activation = None
+        await activation.close()
+        self._failed_runs |= activation.runs.failed
+        self._wanted = self._wanted or (not self.closing and activation.wanted)
+
+    def _fail_waiting(self, reply: Reply) -> None:
+        while self._queue:
+            item = self._queue.popleft()
+            if isinstance(item, _Waiting):
+                item.answer(reply)
+            else:
+                _refuse(item)
+
+    def _raised(self, error: BaseException) -> Raised:
+        return Raised(failure=self._kind.failures.encode(error))
+
+
+def _refuse(item: _Beside) -> None:
+    if not item.granted.done():
+        item.granted.set_exception(ActorReset("the activation has ended"))
+    with contextlib.suppress(asyncio.CancelledError, ActorReset):
+        item.granted.exception()

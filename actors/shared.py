@@ -1,0 +1,53 @@
+"""What the activations of a node have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from actors.alarms import Alarms
+from actors.clock import DatabaseClock
+from actors.committer import Committer
+from actors.database import Database
+from actors.lease import Lease
+from actors.queries import Queries
+
+
+class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds, but for `mailbox`: how many calls an actor lets wait before it refuses more.
+
+    `paranoid` ends each activation after each call, for tests: nothing may depend on a field that survives.
+    """
+
+    lease_ttl: float = 12.0
+    turn_limit: float = 5.0
+    call_limit: float = 30.0
+    idle: float = 60.0
+    drain_limit: float = 30.0
+    mailbox: int = 10_000
+    paranoid: bool = False
+
+
+@dataclass
+class Count:
+    """What has happened since the node's start."""
+
+    turns: int = 0
+    activations: int = 0
+    resets: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Passed to each activation."""
+
+    settings: NodeSettings
+    database: Database
+    queries: Queries
+    clock: DatabaseClock
+    lease: Lease
+    committer: Committer
+    alarms: Alarms
+    count: Count = field(default_factory=Count)
