@@ -8,15 +8,17 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from buildsys.cli.program import INTERRUPTED
 from buildsys.cli.running import run_until_stopped
 from buildsys.cli.terminal import Terminal
-from buildsys.errors import DriverError, Unavailable
+from buildsys.errors import BuildsysError, DriverError, Unavailable
 
 if TYPE_CHECKING:
     from buildsys.app import App
@@ -54,10 +56,13 @@ def demo(driver: str, image: str | None, keep: bool) -> int:
       buildsys demo
       buildsys demo --driver process --keep
     """
-    demonstration = Demonstration(Terminal(json=False, environ=os.environ), keep=keep)
+    terminal = Terminal(json=False, environ=os.environ)
+    demonstration = Demonstration(terminal, keep=keep)
     ended = run_until_stopped(demonstration.run(driver, image))
+    terminal.say("\nEverything is stopped and removed.")
     if not ended and not demonstration.held:
-        return 130
+        return INTERRUPTED
+    terminal.say("The demo held." if demonstration.held else "The demo did NOT hold.")
     return 0 if demonstration.held else 1
 
 
@@ -79,13 +84,11 @@ class Demonstration:
             folder = Path(name)
             config = await self._settings(folder, driver, image)
             self._stage(f"Starting Postgres, API, orchestrator and runner in {folder}")
-            async with App(config) as app, Client(app.url, app.admin_token) as client:
+            async with App(config) as app, Client(app.url, app.admin_token) as client, _failing_with(app):
                 await self._show(app, client, folder)
                 if self._keep:
                     self._invite(app)
-                    await app.wait()
-        self._stage("Everything is stopped and removed")
-        self._terminal.say("The demo held." if self.held else "The demo did NOT hold.")
+                    await asyncio.Event().wait()
 
     async def _settings(self, folder: Path, driver: str, image: str | None) -> Config:
         from buildsys.config import Config
@@ -96,6 +99,7 @@ class Demonstration:
                 "listen": "127.0.0.1:0",
                 "default_image": image,
                 "allow_local_repositories": True,
+                "time_limit": "5m",
                 "driver": driver,
             },
             {key: value for key, value in os.environ.items() if key in HEEDED},
@@ -196,6 +200,18 @@ class Demonstration:
     def _stage(self, text: str) -> None:
         self._terminal.say(click.style(f"\n== {text}", bold=True))
         sys.stdout.flush()
+
+
+@contextlib.asynccontextmanager
+async def _failing_with(app: App) -> AsyncIterator[None]:
+    """A part of the system that fails ends the body, with the part's error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(app.wait())
+            yield
+            watching.cancel()
+    except* BuildsysError as errors:
+        raise errors.exceptions[0] from None
 
 
 def _duration(build: dict[str, Any]) -> float:

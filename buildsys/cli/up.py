@@ -126,7 +126,7 @@ async def _migrate(config: Config) -> list[str]:
 @contextlib.contextmanager
 def _named_errors() -> Iterator[None]:
     """What the durable objects say of a database that is away, or newer than we are, is an error of the set-up."""
-    from actors.errors import ActorsError
+    from actors import ActorsError
 
     try:
         yield
