@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from uuid import uuid4
 
@@ -59,6 +60,7 @@ class Bench:
             folder = self.jobs / container.labels["buildsys.assignment"] / "folder"
             await self.driver.remove(ContainerSpec(name=container.name, folder=folder, lifetime=0))
         await self.driver.close()
+        shutil.rmtree(self.jobs, ignore_errors=True)
 
 
 def process_bench(folder: Path) -> Bench:

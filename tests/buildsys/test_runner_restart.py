@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -81,6 +82,7 @@ class Child:
             folder = self.jobs / container.labels["buildsys.assignment"] / "folder"
             await self.driver.remove(ContainerSpec(name=container.name, folder=folder, lifetime=0))
         await self.driver.close()
+        shutil.rmtree(self.jobs, ignore_errors=True)
 
 
 @pytest.fixture
