@@ -11,6 +11,7 @@ no_tools_image()  a `sh` without the commands that the init needs
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import os
 import re
@@ -23,6 +24,7 @@ from pathlib import Path
 import pytest
 
 GNU_TOOLS = ("cat", "chmod", "dd", "echo", "env", "ls", "mkdir", "mkfifo", "mv", "rm", "sleep", "tee", "touch", "tr")
+CONTENT_LABEL = "buildsys.test.content"
 ACCOUNTS = {
     "etc/passwd": b"root:x:0:0:root:/:/bin/sh\nbuilder:x:1000:1000:builder:/:/bin/sh\n",
     "etc/group": b"root:x:0:\nbuilder:x:1000:\n",
@@ -77,7 +79,7 @@ def _missing() -> str | None:
 def _image(
     name: str, *, busybox: bool = False, shell: str | None = None, programs: Iterable[str] = (), user: str = ""
 ) -> str:
-    """Import a root file system with these programs, and say its name. An earlier run's image is replaced."""
+    """Import a root file system with these programs, and say its name. An earlier run's is taken if it is the same."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as tar:
         _add_folder(tar, "tmp", mode=0o1777)
@@ -93,7 +95,11 @@ def _image(
         if "git" in programs:
             tar.add("/usr/share/git-core/templates", "usr/share/git-core/templates")
     tag = f"buildsys-test-{name}:1"
-    changes = ["ENV PATH=/usr/bin:/bin", *([f"USER {user}"] if user else [])]
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    look = ["docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{CONTENT_LABEL}"}}}}', tag]
+    if subprocess.run(look, capture_output=True, text=True).stdout.strip() == digest:
+        return tag
+    changes = ["ENV PATH=/usr/bin:/bin", f"LABEL {CONTENT_LABEL}={digest}", *([f"USER {user}"] if user else [])]
     command = ["docker", "import", *(word for change in changes for word in ("--change", change)), "-", tag]
     subprocess.run(command, input=content.getvalue(), check=True, stdout=subprocess.DEVNULL)
     return tag

@@ -21,6 +21,7 @@ import docker_image
 import pytest
 from conftest import docker_kind
 from containers import Job, Kind, Start, make_folder, processes, until
+from image_registry import ImageRegistry
 
 from buildsys.adapters.docker import DockerDriver
 from buildsys.adapters.docker_engine import DockerUnavailable, engine_socket
@@ -262,6 +263,22 @@ class TestImages:
         with pytest.raises(ImageUnusable, match=r"cannot be pulled: .*connection refused"):
             await driver.prepare("127.0.0.1:1/team/image:1", lines.append)
         assert lines == ["pulling 127.0.0.1:1/team/image:1"]
+
+    async def test_a_missing_image_is_pulled_once_for_all_who_want_it(self, driver: Driver) -> None:
+        lines: list[str] = []
+        async with ImageRegistry(docker_image.base_image()) as registry:
+            await asyncio.gather(*(driver.prepare(registry.reference, lines.append) for _ in range(3)))
+            assert engine("image", "inspect", registry.reference)
+        assert registry.asked["manifest"] == 1
+        assert lines.count(f"pulling {registry.reference}") == 1
+        assert sum("that another job began" in line for line in lines) == 2
+        assert sum(line.endswith(": Pull complete") for line in lines) == 1
+        assert len(lines) < 20
+
+    async def test_a_pull_that_breaks_says_why(self, driver: Driver) -> None:
+        async with ImageRegistry(docker_image.base_image(), broken=True) as registry:
+            with pytest.raises(ImageUnusable, match="cannot be pulled: "):
+                await driver.prepare(registry.reference, silent)
 
     async def test_an_image_that_is_here_is_not_pulled(self, driver: Driver) -> None:
         lines: list[str] = []
