@@ -113,11 +113,12 @@ class Demonstration:
         import msgspec
 
         from buildsys.adapters.docker import DockerDriver
+        from buildsys.app import _socket as docker_socket
 
         self._stage(f"Looking for a Docker engine with the image {config.default_image}")
         try:
             async with asyncio.timeout(PULL if config.driver == "auto" else None):
-                engine = DockerDriver(url=config.docker_host, owner="demo")
+                engine = DockerDriver(owner="demo", socket=docker_socket(config.docker_host))
                 try:
                     await engine.prepare(config.default_image, lambda line: self._terminal.say(f"  {line}"))
                 finally:
@@ -139,7 +140,7 @@ class Demonstration:
         (folder / "by hand").mkdir()
         printed = await project.printed(folder / "by hand")
         self._stage(f"Adding it as project {NAME} through the API at {app.url}")
-        made = await client.post("/projects", {"name": NAME, "repository": str(project.path)})
+        made = await client.post("/projects", {"name": NAME, "repository": project.path.as_uri()})
         self._stage("Sending a signed push to its webhook")
         sent = await self._deliver(app, project.push(made["webhook"]["secret"]))
         build = await build_of(client, NAME)

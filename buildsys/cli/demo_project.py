@@ -61,7 +61,7 @@ class DemoProject:
                 "created": True,
                 "deleted": False,
                 "forced": False,
-                "repository": {"full_name": "demo/hello", "clone_url": str(self.path), "default_branch": BRANCH},
+                "repository": {"full_name": "demo/hello", "clone_url": self.path.as_uri(), "default_branch": BRANCH},
                 "head_commit": {"id": self.commit, "message": TITLE},
                 "pusher": {"name": "demo", "email": "demo@localhost"},
             }

@@ -171,9 +171,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _absolute(repository: str) -> str:
-    """A path that exists here as the server, which has another working directory, can find it."""
+    """A folder that exists here, as a URL that means the same to a server with another working directory."""
     local = Path(repository).expanduser()
-    return str(local.absolute()) if "://" not in repository and local.is_dir() else repository
+    return local.absolute().as_uri() if "://" not in repository and local.is_dir() else repository
 
 
 def _print_project(session: Session, found: dict[str, Any]) -> None:

@@ -85,9 +85,11 @@ async def test_ctrl_c_at_any_moment_leaves_nothing_behind(buildsys: Command, pla
     for stage in (b"Starting Postgres", b"Sending a signed push"):
         process = await buildsys.start(*PROCESS)
         assert process.stdout is not None
+        line = b""
         async with asyncio.timeout(60):
-            while stage not in await process.stdout.readline():
-                pass
+            while stage not in line:
+                line = await process.stdout.readline()
+                assert line, f"it ended before {stage!r}"
         process.send_signal(signal.SIGINT)
         _, errors = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 130, errors.decode()

@@ -76,9 +76,11 @@ async def test_a_running_build_is_canceled_from_beside(buildsys: Command, tmp_pa
         await buildsys("project", "add", "one", "--repo", str(repository(tmp_path / "one", "echo ready; sleep 600")))
         process = await buildsys.start("build", "start", "one", "--follow")
         assert process.stdout is not None
+        line = b""
         async with asyncio.timeout(60):
-            while await process.stdout.readline() != b"ready\n":
-                pass
+            while line != b"ready\n":
+                line = await process.stdout.readline()
+                assert line, "it ended before the step was ready"
         assert (await buildsys("build", "cancel", "one#1")).code == 0
         _, errors = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 3, errors.decode()
