@@ -5,7 +5,7 @@ app         the route table
 middleware  request ids, errors, headers of every answer
 auth        who asks, and whether they may
 codec       bodies and queries in, JSON and problems out
-projects, builds, tokens, runners, webhooks, logs, pages    the routes
+projects, builds, tokens, logs, runners, webhooks, health, pages    the routes
 log_events  records as readers get them
 log_feed    one reader a followed build, however many watch
 """

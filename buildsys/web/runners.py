@@ -39,7 +39,7 @@ def _decode(body: bytes, type: type[_Message]) -> _Message:
         UUID(message.runner)
     except msgspec.ValidationError as error:
         raise Invalid(str(error)) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not msgpack: {error}") from None
     except ValueError:
         raise Invalid("Expected a UUID - at `$.runner`") from None

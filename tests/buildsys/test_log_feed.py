@@ -173,21 +173,24 @@ async def test_closing_ends_every_stream_where_it_stands(site: Site) -> None:
 
 async def test_a_reader_that_fails_ends_its_followers_and_a_new_one_starts_afresh(site: Site) -> None:
     logs, log = CountedLogs(database=site.database), await site.log()
-    feed = LogFeed(logs=logs, hints=site.hints)
+    feed = LogFeed(logs=logs, hints=site.hints, heartbeat=0.02)
     await log.lines(b"1\n")
-    followers = [Follower(feed, log) for _ in range(3)]
-    await asyncio.gather(*(follower.reaches(1) for follower in followers))
+    stalled, *followers = [Follower(feed, log) for _ in range(4)]
+    await asyncio.gather(*(follower.reaches(1) for follower in (stalled, *followers)))
+    stalled.free.clear()
     await log.lines(b"2\n")
-    await asyncio.gather(*(follower.reaches(2) for follower in followers))
+    await asyncio.gather(*(follower.reaches(2) for follower in (stalled, *followers)))
     logs.broken = ConnectionError("the database is gone")
     await log.lines(b"3\n")
     ends = await asyncio.gather(*(follower.running for follower in followers), return_exceptions=True)
     assert [str(end) for end in ends] == ["the database is gone"] * 3
     logs.broken = None
     again = Follower(feed, log, after=2)
+    await again.until(lambda: again.seen == [3] and again.heartbeats > 0)
     await log.end()
     await again.running
     assert again.seen == [3, 4]
+    await stalled.leave()
 
 
 async def test_a_log_that_is_removed_under_a_slow_follower_ends_its_stream(site: Site) -> None:

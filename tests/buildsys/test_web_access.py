@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -192,6 +193,18 @@ async def test_a_body_may_be_a_mebibyte_and_a_delivery_more(site: Site) -> None:
         await assert_problem(response, 401, "unauthorized")
     async with site.nobody.post("/hooks/github/shop", data=BytesIO(bytes((25 << 20) + 1))) as response:
         await assert_problem(response, 413, "request_entity_too_large")
+
+
+async def test_the_page_and_all_it_loads_are_served(site: Site) -> None:
+    async with site.nobody.get("/") as response:
+        assert response.content_type == "text/html"
+        page = await response.text()
+    assets = re.findall(r'(?:src|href)="(/[^"]*)"', page)
+    assert assets
+    for asset in assets:
+        async with site.nobody.get(asset) as response:
+            assert response.status == 200
+            assert response.headers["ETag"]
 
 
 async def test_browsers_are_told_to_guess_nothing(site: Site) -> None:

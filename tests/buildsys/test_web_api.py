@@ -258,7 +258,13 @@ async def test_runners_speak_msgpack(site: Site) -> None:
 
 async def test_what_is_no_message_of_a_runner_is_refused(site: Site) -> None:
     nameless = msgspec.msgpack.encode(msgspec.structs.replace(POLL, runner="r"))
-    for body, status in ((b"\xc1", 400), (b"", 400), (b"\x80", 422), (nameless, 422)):
+    for body, status in (
+        (b"\xc1", 400),
+        (b"", 400),
+        (b"\x81\xa1x" + b"\x91" * 100_000, 400),
+        (b"\x80", 422),
+        (nameless, 422),
+    ):
         for path in ("poll", "report"):
             async with site.runner.post(f"/api/v1/runner/{path}", data=body) as response:
                 assert response.status == status

@@ -262,6 +262,16 @@ async def events_of_long_lines(response: aiohttp.ClientResponse) -> AsyncIterato
             yield ServerSentEvent(int(fields["id"]), fields["event"], json.loads(fields["data"]))
 
 
+async def test_a_shutdown_ends_the_streams_at_once(site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"1\n")
+    async with asyncio.timeout(5), site.admin.get(path(log), headers=LIVE) as response:
+        following = events(response)
+        assert printed(await anext(following)) == b"1\n"
+        await site.server.close()
+        assert [event async for event in following] == []
+
+
 async def test_a_frame_that_does_not_open_is_our_failure_and_never_a_short_answer(site: Site) -> None:
     log = await site.log()
     await log.lines(b"y" * (1 << 20) + b"\n")

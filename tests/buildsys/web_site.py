@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,8 +17,8 @@ import zstandard
 from aiohttp.test_utils import TestServer
 
 from actors import Database
+from buildsys.adapters.github import GitHub
 from buildsys.core.assignment import Poll, PollReply, Position, Report, ReportReply
-from buildsys.core.forge import Event, Ignored
 from buildsys.core.logs import END, LINES
 from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.core.project import Project, ProjectSettings
@@ -37,25 +37,8 @@ PLAN = Plan(workflow="ci.yml", jobs=(JobPlan(id="j", name="j", steps=(StepPlan(n
 COMMIT = "c" * 40
 
 
-class Forge:
-    """A forge that signs as GitHub does."""
-
-    name = "github"
-
-    def delivery_id(self, headers: Mapping[str, str]) -> str | None:
-        return headers.get("X-GitHub-Delivery")
-
-    def event(self, headers: Mapping[str, str]) -> str:
-        return headers.get("X-GitHub-Event", "")
-
-    def verify(self, headers: Mapping[str, str], body: bytes, secret: str) -> bool:
-        return hmac.compare_digest(sign(body, secret).encode(), headers.get("X-Hub-Signature-256", "").encode())
-
-    def decode(self, event: str, body: bytes) -> Event:
-        return Ignored(reason="not asked for here")
-
-
 def sign(body: bytes, secret: str) -> str:
+    """The signature as GitHub makes it."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
@@ -167,7 +150,10 @@ class ServerSentEvent:
 class Site:
     """The served application, with sessions of an administrator, a runner and nobody."""
 
+    server: TestServer
     url: str
+    admin_id: UUID
+    admin_token: str
     admin: aiohttp.ClientSession
     runner: aiohttp.ClientSession
     nobody: aiohttp.ClientSession
@@ -186,7 +172,7 @@ class Site:
         self.builder = Builder(database, builds)
         self.unready: Exception | None = None
         self.services = Services(
-            builder=self.builder, dispatcher=Dispatcher(), hints=hints, forge=Forge(), ready=self._ready
+            builder=self.builder, dispatcher=Dispatcher(), hints=hints, forge=GitHub(), ready=self._ready
         )
         self.settings = WebSettings(public_url="http://ci.example:8080", session_key=bytes(32))
 
@@ -212,8 +198,8 @@ async def serve(database: Database) -> AsyncIterator[Site]:
         site.admin_id, site.admin_token = await site.stores.tokens.create("alice", role="admin")
         _, runner_token = await site.stores.tokens.create("runner-1", role="runner")
         app = create_app(stores=site.stores, services=site.services, settings=site.settings)
-        async with TestServer(app) as server:
-            site.url = str(server.make_url("/")).rstrip("/")
+        async with TestServer(app) as site.server:
+            site.url = str(site.server.make_url("/")).rstrip("/")
             async with (
                 _session(site.url, site.admin_token) as site.admin,
                 _session(site.url, runner_token) as site.runner,
