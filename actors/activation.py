@@ -73,8 +73,8 @@ class Activation:
 
     @property
     def busy(self) -> bool:
-        """Whether something beside turns, or a commit, keeps it in memory."""
-        return bool(self._beside) or self.last_commit is not None
+        """Whether work beside turns keeps it in memory."""
+        return bool(self._beside)
 
     async def start(self, failed: dict[str, BaseException]) -> None:
         """Let the actor load itself, in its first turn, and run what is due.
@@ -183,11 +183,12 @@ class Activation:
             raise _reset(self.dead)
         self.beside(self._watch(work, name), name=name)
 
-    def beside(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+    def beside(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """Own a piece of work that deals with its errors itself."""
         task = asyncio.create_task(work, name=f"{self.id} {name}", context=contextvars.Context())
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
+        return task
 
     def fire(self) -> None:
         """Start what is due, and have the rest rung in time."""

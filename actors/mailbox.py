@@ -67,7 +67,7 @@ class Mailbox(TurnLock):
     @property
     def idle(self) -> bool:
         """Whether nothing keeps the actor in memory."""
-        return self._pump is None and not self._queue and not (self.activation is not None and self.activation.busy)
+        return self._pump is None and not self._queue and (self.activation is None or not self.activation.busy)
 
     def send(self, call: Call) -> asyncio.Future[Reply]:
         """Queue a call. The reply is set once all that the call has seen or written is durable."""

@@ -81,6 +81,12 @@ class Stub:
         return f"<stub of {self._line.id}>"
 
 
+def line_of(stub: object) -> Line:
+    """What is behind a stub."""
+    assert isinstance(stub, Stub)
+    return stub._line
+
+
 class Reception(Coroutine[Any, Any, Any]):
     """A call under way, as the coroutine that a method call is: awaiting it gives the result or raises the error.
 

@@ -11,7 +11,7 @@ import msgspec
 
 from actors.catalog import Catalog
 from actors.clock import Clock
-from actors.errors import ActorsError, ActorUnavailable, NestedCall
+from actors.errors import ActorsError, ActorUnavailable, NestedCall, Overloaded
 from actors.kind import Kind
 from actors.messages import ActorId, Batch, Call, Elsewhere, Failures, Raised, Reply
 from actors.turn import current_turn
@@ -21,6 +21,9 @@ MAX_HOPS = 3
 
 MAX_KNOWN = 100_000
 """Actors whose address is remembered."""
+
+MAX_WAITING = 10_000
+"""Calls of one stub to another node that wait for their request."""
 
 MAX_BATCH = 256
 """Calls that go to another node in one request."""
@@ -39,7 +42,7 @@ class Router:
     """Delivers calls. Follows actors that move, and waits out a takeover for as long as a call may take."""
 
     def __init__(self, *, catalog: Catalog, clock: Clock, cluster_key: str, limit: float) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self._clock = clock
         self._cluster_key = cluster_key
         self._limit = limit
@@ -51,9 +54,16 @@ class Router:
         """A new line of calls to an actor."""
         return Line(id=id, kind=kind, router=self)
 
-    def send_here(self, id: ActorId, call: Call) -> asyncio.Future[Reply] | None:
-        """Put a call into the actor's mailbox if the actor is in this node's memory."""
-        return self._catalog.mailbox(id).send(call) if self._catalog.is_active(id) else None
+    def is_elsewhere(self, id: ActorId) -> bool:
+        """Whether the actor is known to be on another node."""
+        return id in self._known and not self.catalog.is_active(id)
+
+    def remember(self, id: ActorId, address: str) -> None:
+        """The actor was last seen at this address."""
+        self._known.pop(id, None)
+        self._known[id] = address
+        if len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
 
     def start(self, line: Line) -> None:
         """Own the delivery of what waits in a line."""
@@ -79,7 +89,9 @@ class Router:
             for reply in answered:
                 if isinstance(reply, Elsewhere):
                     hops += 1
-                    self._remember(id, reply.address, forget=hops % MAX_HOPS == 0)
+                    self.remember(id, reply.address)
+                    if hops % MAX_HOPS == 0:
+                        del self._known[id]
                     break
                 replies.append(reply)
         return replies
@@ -95,8 +107,8 @@ class Router:
 
     async def _once(self, id: ActorId, calls: list[Call]) -> list[Reply]:
         address = self._known.get(id)
-        if address is None or self._catalog.is_active(id):
-            mailbox = self._catalog.mailbox(id)
+        if address is None or self.catalog.is_active(id):
+            mailbox = self.catalog.mailbox(id)
             return list(await asyncio.gather(*(mailbox.send(call) for call in calls)))
         return await self._post(address, Batch(id=id, calls=calls))
 
@@ -120,13 +132,6 @@ class Router:
             reason = f"no answer from the node at {address} ({type(error).__name__}); the call may have run"
             return [_unavailable(reason)] * len(batch.calls)
 
-    def _remember(self, id: ActorId, address: str, *, forget: bool) -> None:
-        self._known.pop(id, None)
-        if not forget:
-            self._known[id] = address
-            if len(self._known) > MAX_KNOWN:
-                del self._known[next(iter(self._known))]
-
 
 class Line:
     """The calls of one stub. They arrive in the order in which they were made.
@@ -137,20 +142,24 @@ class Line:
     def __init__(self, *, id: ActorId, kind: Kind, router: Router) -> None:
         self.id = id
         self.kind = kind
-        self._router = router
+        self.router = router
         self._waiting: deque[tuple[Call, asyncio.Future[Reply]]] = deque()
+        self._here = 0
         self._delivering = False
 
     def call(self, call: Call) -> asyncio.Future[Reply]:
-        """Start a call now. Raises `NestedCall` in a turn."""
+        """Start a call now. Raises `NestedCall` in a turn, and `Overloaded` where too many wait in this line."""
         turn = current_turn()
         if turn is not None:
             raise NestedCall(f"a turn called {self.id}.{call.method}; call from ctx.spawn, or from a schedule")
-        if not self._delivering:
-            here = self._router.send_here(self.id, call)
-            if here is not None:
-                return self._unless_moved(call, here)
-        return self._enqueue(call, asyncio.get_running_loop().create_future())
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        if self._here or not (self._delivering or self.router.is_elsewhere(self.id)):
+            self._send_here(call, reply)
+        elif len(self._waiting) < MAX_WAITING:
+            self._enqueue(call, reply)
+        else:
+            raise Overloaded(f"{len(self._waiting)} calls of this stub wait for {self.id}; call again later")
+        return reply
 
     async def deliver(self) -> None:
         """Deliver what waits."""
@@ -158,7 +167,7 @@ class Line:
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
-                replies = await self._router.deliver(self.id, [call for call, _ in batch])
+                replies = await self.router.deliver(self.id, [call for call, _ in batch])
                 for (_, future), reply in zip(batch, replies, strict=True):
                     _set(future, reply)
         except ActorsError as error:
@@ -169,25 +178,26 @@ class Line:
         finally:
             self._delivering = False
 
-    def _enqueue(self, call: Call, future: asyncio.Future[Reply]) -> asyncio.Future[Reply]:
-        self._waiting.append((call, future))
-        if not self._delivering:
-            self._delivering = True
-            self._router.start(self)
-        return future
-
-    def _unless_moved(self, call: Call, here: asyncio.Future[Reply]) -> asyncio.Future[Reply]:
-        outer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    def _send_here(self, call: Call, reply: asyncio.Future[Reply]) -> None:
+        """Into the mailbox of this node; from there on to wherever the actor turns out to be."""
 
         def settled(done: asyncio.Future[Reply]) -> None:
-            reply = done.result()
-            if isinstance(reply, Elsewhere):
-                self._enqueue(call, outer)
+            self._here -= 1
+            answer = done.result()
+            if isinstance(answer, Elsewhere):
+                self.router.remember(self.id, answer.address)
+                self._enqueue(call, reply)
             else:
-                _set(outer, reply)
+                _set(reply, answer)
 
-        here.add_done_callback(settled)
-        return outer
+        self._here += 1
+        self.router.catalog.mailbox(self.id).send(call).add_done_callback(settled)
+
+    def _enqueue(self, call: Call, reply: asyncio.Future[Reply]) -> None:
+        self._waiting.append((call, reply))
+        if not self._delivering:
+            self._delivering = True
+            self.router.start(self)
 
     def _fail(self, batch: list[tuple[Call, asyncio.Future[Reply]]], error: ActorsError) -> None:
         for _, future in (*batch, *self._waiting):

@@ -38,11 +38,16 @@ class Runs:
         now = self._activation.clock.now()
         due = [name for name in schedules.names() if name in rules and self._is_due(name, now)]
         for name in sorted(due, key=lambda name: rules[name].urgency):
-            schedule = schedules.get(name)
-            assert schedule is not None
-            schedule.running = True
-            schedule.woken = False
-            self._activation.beside(self._run(name, schedule.version, schedule.row), name=name)
+            self.start(name)
+
+    def start(self, name: str) -> asyncio.Task[None]:
+        """Run a schedule that is ready, due or not."""
+        schedule = self._activation.schedules.get(name)
+        assert schedule is not None
+        assert schedule.ready
+        schedule.running = True
+        schedule.woken = False
+        return self._activation.beside(self._run(name, schedule.version, schedule.row), name=name)
 
     def pending(self) -> Iterator[datetime]:
         """When those that wait are due."""

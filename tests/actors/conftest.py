@@ -1,12 +1,11 @@
-"""Nodes with an actor that does what a test says."""
+"""A node with an actor that does what a test says."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 
 import pytest
-from probe import Probe, Setup, cluster, setup
+from probe import Setup, cluster
 
 from actors import Database
 
@@ -14,14 +13,5 @@ from actors import Database
 @pytest.fixture
 async def alone(database: Database) -> AsyncIterator[Setup]:
     """One node, and its namespace of probes."""
-    async with setup(database, "one") as one:
-        yield one
-
-
-@pytest.fixture
-def start(database: Database) -> Callable[..., AbstractAsyncContextManager[Setup]]:
-    """Starts nodes on the test's database."""
-    return lambda id="one", **settings: setup(database, id, **settings)
-
-
-__all__ = ["Probe", "cluster"]
+    async with cluster(database, 1) as nodes:
+        yield nodes.declared[0]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from aiohttp import web
-
-from actors import Actor, Clock, Context, Database, Namespace, Node, NodeSettings, Retry, SystemClock, scheduled
+from actors import Actor, Clock, Context, Database, Namespace, Node, NodeSettings, Retry, scheduled
 from actors.queries import Query, parse
+from actors.testing import Cluster
 
 
 class ProbeError(Exception):
@@ -49,9 +47,10 @@ class World:
 class Probe(Actor):
     """Counts, stores, fails and waits as it is told."""
 
-    def __init__(self, ctx: Context, *, world: World) -> None:
+    def __init__(self, ctx: Context, *, world: World, node: str) -> None:
         super().__init__(ctx)
         self.world = world
+        self.node = node
         self.count = 0
 
     async def on_activate(self) -> None:
@@ -64,6 +63,9 @@ class Probe(Actor):
         self.count = before + by
         self.ctx.storage.put("count", self.count)
         return self.count
+
+    async def where(self) -> str:
+        return self.node
 
     async def read(self) -> int:
         return self.count
@@ -189,55 +191,31 @@ class Setup:
 
 
 @contextlib.asynccontextmanager
-async def setup(
+async def cluster(
     database: Database,
-    id: str,
+    size: int,
     *,
     world: World | None = None,
     clock: Clock | None = None,
     retry: Retry | None = None,
-    kill: bool = False,
     **settings: Any,
-) -> AsyncIterator[Setup]:
-    """A node that serves its calls over HTTP; at the end it drains, or is killed."""
+) -> AsyncIterator[Cluster[Setup]]:
+    """Nodes with probes."""
     world = world or World()
-    listener = socket.create_server(("127.0.0.1", 0))
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    node = Node(
-        database=database,
-        id=id,
-        address=address,
-        cluster_key="key of the cluster",
-        clock=clock or SystemClock(),
-        settings=NodeSettings(**settings),
-    )
-    probes = node.namespace(
-        "probe",
-        Probe,
-        lambda ctx: Probe(ctx, world=world),
-        retry=retry or Retry(base=0.01, attempts=3),
-        errors=[ProbeError],
-    )
-    world.stubs = probes
-    app = web.Application()
-    app.add_routes(node.routes())
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.SockSite(runner, listener).start()
-    try:
-        async with node:
-            yield Setup(node=node, probes=probes, world=world)
-            if kill:
-                await node.kill()
-    finally:
-        await runner.cleanup()
 
+    def declare(node: Node) -> Setup:
+        probes = node.namespace(
+            "probe",
+            Probe,
+            lambda ctx: Probe(ctx, world=world, node=node.id),
+            retry=retry or Retry(base=0.01, attempts=3),
+            errors=[ProbeError],
+        )
+        world.stubs = probes
+        return Setup(node=node, probes=probes, world=world)
 
-@contextlib.asynccontextmanager
-async def cluster(database: Database, **settings: Any) -> AsyncIterator[tuple[Setup, Setup]]:
-    """Two nodes."""
-    async with setup(database, "one", **settings) as one, setup(database, "two", **settings) as two:
-        yield one, two
+    async with Cluster(database, size, declare=declare, clock=clock, settings=NodeSettings(**settings)) as cluster:
+        yield cluster
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from probe import ProbeError, Setup, until
+from probe import ProbeError, Setup, cluster, until
 
 from actors import ActorReset, CallFailed, Database, NestedCall, TurnTimeout, WrongRowCount
+from actors.testing import evict
 
 
 async def make_rows(database: Database) -> None:
@@ -94,14 +95,14 @@ async def test_a_nested_call_raises_at_once(alone: Setup) -> None:
         await alone.get("a").call_other("a")
 
 
-async def test_a_turn_that_takes_too_long_is_ended(alone: Setup, start) -> None:  # type: ignore[no-untyped-def]
-    async with start("two", turn_limit=0.05) as two:
-        stub = two.get("slow")
+async def test_a_turn_that_takes_too_long_is_ended(database: Database) -> None:
+    async with cluster(database, 1, turn_limit=0.05) as nodes:
+        stub = nodes.declared[0].get("slow")
         hanging, waiting = stub.hang(), stub.read()
         with pytest.raises(TurnTimeout):
             await hanging
         assert await waiting == 0
-        assert two.world.count("activated slow") == 2
+        assert nodes.declared[0].world.count("activated slow") == 2
 
 
 async def test_the_reply_leaves_after_the_commit(alone: Setup, database: Database) -> None:
@@ -179,7 +180,7 @@ async def test_storage(alone: Setup, database: Database) -> None:
         await stub.put(key, {"key": key})
     await stub.delete("a2")
     assert await stub.keys() == ["a", "a1", "b", "é"]
-    await alone.node.catalog.mailbox(alone.node.catalog.ids()[0]).evict()
+    await evict(stub)
     assert await stub.keys("a") == ["a", "a1"]
     assert await stub.get("é") == {"key": "é"}
     assert await stub.get("a2") is None

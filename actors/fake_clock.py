@@ -1,0 +1,112 @@
+"""Time by hand, for tests: it stands still until it is advanced, for nodes and for their database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from actors.clock import Deadline
+from actors.database import Database
+
+
+class FakeClock:
+    """A `Clock` that only `advance` moves; `install` makes a database decide by it too."""
+
+    def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
+        self._start = start
+        self._passed = 0.0
+        self._sleeping: dict[asyncio.Future[None], float] = {}
+        self._limits: dict[_Limit, float] = {}
+        self._asleep = asyncio.Condition()
+        self._database: Database | None = None
+
+    async def install(self, database: Database) -> None:
+        """Make this the clock by which the database decides about leases and schedules."""
+        self._database = database
+        await database.pool.execute("CREATE TABLE fake_clock (now timestamptz NOT NULL)")
+        await database.pool.execute("INSERT INTO fake_clock VALUES ($1)", self.now())
+        await database.pool.execute(
+            "CREATE OR REPLACE FUNCTION actors_now() RETURNS timestamptz LANGUAGE sql VOLATILE "
+            "AS 'SELECT now FROM fake_clock'"
+        )
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self._passed)
+
+    def monotonic(self) -> float:
+        return 1000.0 + self._passed
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleeping[waiting] = self._passed + seconds
+        async with self._asleep:
+            self._asleep.notify_all()
+        try:
+            await waiting
+        finally:
+            self._sleeping.pop(waiting, None)
+
+    def timeout(self, seconds: float | None) -> Deadline:
+        return _Limit(self._limits, None if seconds is None else self._passed + seconds, self._passed)
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass: whatever is due in between happens in its order, at its time.
+
+        Who wakes up gets a tenth of a real second to do what it woke up for and go to sleep again.
+        """
+        until = self._passed + seconds
+        while (due := min((*self._sleeping.values(), *self._limits.values()), default=until)) < until:
+            await self._go(max(due, self._passed))
+        await self._go(until)
+
+    async def _go(self, passed: float) -> None:
+        self._passed = passed
+        if self._database is not None:
+            await self._database.pool.execute("UPDATE fake_clock SET now = $1", self.now())
+        before = len(self._sleeping)
+        for waiting in [waiting for waiting, at in self._sleeping.items() if at <= passed]:
+            del self._sleeping[waiting]
+            if not waiting.done():
+                waiting.set_result(None)
+        for limit in [limit for limit, at in self._limits.items() if at <= passed]:
+            limit.fire()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1), self._asleep:
+                await self._asleep.wait_for(lambda: len(self._sleeping) >= before)
+
+
+class _Limit:
+    """A deadline on the fake clock, in the clock's list from its entry to its exit."""
+
+    def __init__(self, limits: dict[_Limit, float], at: float | None, now: float) -> None:
+        self._limits = limits
+        self._at = at
+        self._over = at is not None and at <= now
+        self._timeout = asyncio.timeout(None)
+
+    def fire(self) -> None:
+        self._limits.pop(self, None)
+        self._timeout.reschedule(asyncio.get_running_loop().time())
+
+    def expired(self) -> bool:
+        return self._timeout.expired()
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        if self._over:
+            self.fire()
+        elif self._at is not None:
+            self._limits[self] = self._at
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._limits.pop(self, None)
+        await self._timeout.__aexit__(kind, error, trace)
