@@ -156,7 +156,13 @@ class App:
         )
         assignments = Assignments(database=database)
         buddies = self._objects(node, stores, assignments, hints)
-        dispatcher = Dispatcher(assignments=assignments, buddies=buddies, hints=hints, clock=clock)
+        dispatcher = Dispatcher(
+            assignments=assignments,
+            buddies=buddies,
+            hints=hints,
+            clock=clock,
+            longest_wait=config.runner_lost_after / 4,
+        )
         builder = self._builder(stores, buddies, hints)
         await self._singletons(stack, node, stores, buddies, builder, hints)
         application = web.Application()

@@ -74,7 +74,7 @@ class BuildBuddy(Actor):
         now = self.ctx.clock.now()
         self._life.start(now)
         self.ctx.execute(QUERIES["queue_delete"], build=self._id)
-        self.ctx.schedule("check_health", now + timedelta(seconds=self._limits.startup))
+        self.ctx.schedule("check_health", now + timedelta(seconds=min(self._limits.startup, self._limits.silence)))
         self.ctx.schedule("enforce_time_limit", now + timedelta(seconds=self._time_limit))
         self._save()
 

@@ -16,24 +16,36 @@ from buildsys.store.assignments import Assignments, Held
 from buildsys.store.hints import Hints
 
 LOOK_AGAIN = 5.0
-"""Seconds after which a waiting poll looks at the table without a hint; also how fresh a runner's sign of life is."""
+"""Seconds after which a waiting poll looks at the table without a hint."""
 
 
 class Dispatcher:
     """Hands out jobs and takes reports. Holds nothing: any node may answer any runner.
 
+    `longest_wait` is how long a poll may stay open, in seconds: until it is answered nobody knows whether its runner is
+    still there, so it must be well below the silence after which a runner is given up.
+
     Raises `Unavailable` while database or owner are away; the runner tries again.
     """
 
-    def __init__(self, *, assignments: Assignments, buddies: Namespace[BuildBuddy], hints: Hints, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        assignments: Assignments,
+        buddies: Namespace[BuildBuddy],
+        hints: Hints,
+        clock: Clock,
+        longest_wait: float = 30.0,
+    ) -> None:
         self._assignments = assignments
         self._buddies = buddies
         self._hints = hints
         self._clock = clock
+        self._longest_wait = longest_wait
 
     async def poll(self, poll: Poll) -> PollReply:
         """Answer with news for the runner, as soon as there is any, or with none after `poll.wait` seconds."""
-        until = self._clock.monotonic() + min(poll.wait, 60.0)
+        until = self._clock.monotonic() + min(poll.wait, self._longest_wait)
         with self._hints.subscribe("assignments") as changed:
             while True:
                 changed.clear()
