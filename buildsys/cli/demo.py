@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from buildsys.errors import BuildsysError, DriverError, Unavailable
 if TYPE_CHECKING:
     from buildsys.app import App
     from buildsys.cli.client import Client
-    from buildsys.cli.demo_proof import Difference, Witness
+    from buildsys.cli.demo_proof import Difference, Place, Witness
     from buildsys.config import Config
 
 PULL = 120.0
@@ -147,7 +147,8 @@ class Demonstration:
         witness = await self._watch(client, build)
         self._stage("Reading the log again from history, and comparing")
         differences = await witness.differences(client, build, printed)
-        self._conclude(witness, await client.get(f"/builds/{build['id']}"), sent, differences)
+        self._terminal.say(_verdict(witness, printed, differences))
+        self._conclude(witness, await client.get(f"/builds/{build['id']}"), sent, not differences)
 
     async def _deliver(self, app: App, push: tuple[dict[str, str], bytes]) -> float:
         """Send the push as the forge would; the moment at which that began."""
@@ -176,17 +177,9 @@ class Demonstration:
                 narrator.tell(event)
         return witness
 
-    def _conclude(self, witness: Witness, build: dict[str, Any], sent: float, differences: list[Difference]) -> None:
-        lines = sum(text.count("\n") for text in witness.live.values())
+    def _conclude(self, witness: Witness, build: dict[str, Any], sent: float, same: bool) -> None:
         first = witness.first_line
-        self.held = build["outcome"] == "success" and not differences and first is not None
-        for difference in differences:
-            job, step = difference.place
-            self._terminal.say(f"  {job}, step {step}: the log is NOT what was printed")
-            for name in ("live", "history", "printed"):
-                self._terminal.say(f"    {name}: {getattr(difference, name)!r:.500}")
-        if not differences:
-            self._terminal.say(f"  {lines} lines: live, in history and as printed, the same bytes")
+        self.held = build["outcome"] == "success" and same and first is not None
         self._terminal.say(f"  outcome                          {build['outcome']}")
         self._terminal.say(f"  duration, from queue to end      {_duration(build):.2f} s")
         if first is not None:
@@ -213,6 +206,17 @@ async def _failing_with(app: App) -> AsyncIterator[None]:
             watching.cancel()
     except* BuildsysError as errors:
         raise errors.exceptions[0] from None
+
+
+def _verdict(witness: Witness, printed: Mapping[Place, str], differences: list[Difference]) -> str:
+    if not differences:
+        lines, known = (sum(text.count("\n") for text in texts.values()) for texts in (witness.live, printed))
+        return f"  {lines} lines, the same bytes live and in history; {known} of them as the steps print them by hand"
+    return "\n".join(
+        f"  {each.place[0]}, step {each.place[1]}: the log is NOT what was printed\n    live: {each.live!r:.500}\n"
+        f"    history: {each.history!r:.500}\n    printed: {each.printed!r:.500}"
+        for each in differences
+    )
 
 
 def _duration(build: dict[str, Any]) -> float:
