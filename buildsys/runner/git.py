@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from buildsys.core.assignment import Source
@@ -136,6 +137,7 @@ async def _tail(process: asyncio.subprocess.Process) -> str:
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Kill the process's whole session, if it is still there."""
     if process.returncode is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has just ended
+            os.killpg(process.pid, signal.SIGKILL)
         async with asyncio.timeout(10):
             await process.wait()

@@ -27,6 +27,9 @@ from buildsys.runner.orchestrator import Orchestrator
 from buildsys.runner.pace import backoff
 
 POLL_WAIT = 30.0
+LOOK_AT_DRIVERS = 5.0
+"""Seconds between two looks at the engines, and how long an engine may take to answer one."""
+
 CRASH_PAUSE = 1.0
 """Seconds before a job whose executor broke is let go, to be handed out again."""
 
@@ -72,6 +75,7 @@ class Runner:
             allow_local_repositories=config.allow_local_repositories,
         )
         self._jobs: dict[UUID, Executor] = {}
+        self._problem: str | None = None
         self._pause: asyncio.Timeout | None = None
 
     async def __aenter__(self) -> Self:
@@ -102,6 +106,8 @@ class Runner:
         """Poll and run jobs until cancelled. Raises what the orchestrator raises, but waits while it is away."""
         try:
             async with asyncio.TaskGroup() as group:
+                self._problem = await self._find_problem()
+                group.create_task(self._watch_drivers())
                 await self._serve(group)
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None
@@ -129,9 +135,29 @@ class Runner:
                 answered = True
                 group.create_task(self._sweep())
 
+    async def _watch_drivers(self) -> None:
+        """Take no jobs while an engine is away: they wait for it, and say so, instead of failing here."""
+        while True:
+            await asyncio.sleep(LOOK_AT_DRIVERS)
+            before, self._problem = self._problem, await self._find_problem()
+            if self._problem != before:
+                log.warning("drivers_changed", problem=self._problem)
+                self.wake()
+
+    async def _find_problem(self) -> str | None:
+        for driver in self._drivers:
+            try:
+                async with asyncio.timeout(LOOK_AT_DRIVERS):
+                    await driver.inspect(f"buildsys-{self._config.installation}-probe")
+            except DriverError as error:
+                return str(error)
+            except TimeoutError:
+                return f"the {driver.name} driver's engine has not answered in {LOOK_AT_DRIVERS:g} s"
+        return None
+
     async def _poll(self, *, wait: float) -> PollReply:
         """Ask for work. Without a free slot the question is dropped when one gets free: nothing can be lost with it."""
-        free = max(self._config.slots - len(self._jobs), 0)
+        free = 0 if self._problem else max(self._config.slots - len(self._jobs), 0)
         poll = Poll(
             runner=self._identity.id,
             name=self._config.name,
@@ -141,6 +167,7 @@ class Runner:
             slots=free,
             holding=self.holding,
             ending=tuple(id for id, executor in self._jobs.items() if executor.cut_short),
+            problem=self._problem,
             wait=wait,
         )
         if free:
