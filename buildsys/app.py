@@ -290,7 +290,7 @@ class App:
         """The configured driver; `auto` is Docker where an engine answers, else processes."""
         config = self._config
         if config.driver != "process":
-            docker = DockerDriver(owner=self.folder.installation, socket=_socket(config.docker_host))
+            docker = DockerDriver(owner=self.folder.installation, socket=docker_socket(config.docker_host))
             try:
                 await docker.list({})
             except DriverError as error:
@@ -324,7 +324,7 @@ class App:
         return hmac.digest(self.folder.secret_key, purpose.encode(), "sha256")
 
 
-def _socket(docker_host: str | None) -> Path:
+def docker_socket(docker_host: str | None) -> Path:
     """The engine's socket: that of the configuration or of DOCKER_HOST. Jobs' folders are mounted, so it is local."""
     host = docker_host or os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
     scheme, _, path = host.partition("://")

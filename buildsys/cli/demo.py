@@ -113,7 +113,7 @@ class Demonstration:
         import msgspec
 
         from buildsys.adapters.docker import DockerDriver
-        from buildsys.app import _socket as docker_socket
+        from buildsys.app import docker_socket
 
         self._stage(f"Looking for a Docker engine with the image {config.default_image}")
         try:
