@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -34,6 +34,9 @@ CURSORS = 1 << 63
 
 
 class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`format` is for links, which cannot say what they accept."""
+
+    format: Literal["text"] | None = None
     after: Text = "0"
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] | None = None
     job: Text | None = None
@@ -71,7 +74,8 @@ class LogRoutes:
         build = (await self._builds.get(build_id(request))).id
         query = decode_query(request, LogQuery)
         accept = request.headers.get("Accept", "")
-        live, text = "text/event-stream" in accept, "text/plain" in accept
+        text = query.format == "text" or "text/plain" in accept
+        live = not text and "text/event-stream" in accept
         after = _cursor(request.headers.get("Last-Event-ID", query.after) if live else query.after)
         wanted = Filter(job=query.job, step=query.step)
         reading = Reading(build=build, after=after, ended=await self._is_end(build, after), wanted=wanted)

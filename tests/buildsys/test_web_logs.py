@@ -80,6 +80,14 @@ async def test_text_is_the_very_bytes_that_were_printed(site: Site) -> None:
     assert await text(site, log) == log.printed
 
 
+async def test_a_link_can_ask_for_text(site: Site) -> None:
+    log = await site.log()
+    await write_some(log, random.Random(9), 10)
+    async with site.admin.get(path(log, "format=text"), headers={"Accept": "text/html,*/*"}) as response:
+        assert response.content_type == "text/plain"
+        assert await response.read() == log.printed
+
+
 async def test_text_read_in_parts_of_any_size_is_the_same(site: Site) -> None:
     log = await site.log()
     chance = random.Random(2)
