@@ -208,12 +208,7 @@ class BuildBuddy(Actor):
             build=self._id,
             project=project.name,
             job=job.plan,
-            source=Source(
-                url=project.settings.repository,
-                commit=self._row["commit"],
-                ref=f"refs/heads/{self._row['branch']}",
-                credential=credential,
-            ),
+            source=self._source(project),
             env=default_env(
                 build_id=self._id,
                 build_number=self._row["number"],
@@ -227,6 +222,17 @@ class BuildBuddy(Actor):
             grace=self._limits.grace,
             log_limit=self._limits.log,
             secrets=(credential.password,) if credential else (),
+        )
+
+    def _source(self, project: Project) -> Source | None:
+        """Where the commit comes from; None for a build of no commit, which runs in an empty workspace."""
+        if not self._row["commit"]:
+            return None
+        return Source(
+            url=project.settings.repository,
+            commit=self._row["commit"],
+            ref=f"refs/heads/{self._row['branch']}",
+            credential=project.settings.credential,
         )
 
     def _save(self) -> None:
