@@ -62,6 +62,7 @@ class Narrator:
 
     def __init__(self, terminal: Terminal) -> None:
         self.outcome: str | None = None
+        self._build = "build"
         self._terminal = terminal
         self._names: dict[tuple[str, int], str] = {}
         self._since: dict[tuple[str, int], datetime] = {}
@@ -73,8 +74,8 @@ class Narrator:
             self._terminal.answer(build)
             return
         attempt = f" attempt {build['attempt']}" if build["attempt"] > 1 else ""
-        name = f"{build['project']} #{build['number']}{attempt}"
-        self._note(f"● {name} · {plain(build['branch'])} · {build['commit'][:10]} · {plain(build['title'])}")
+        self._build = f"{build['project']} #{build['number']}{attempt}"
+        self._note(f"● {self._build} · {plain(build['branch'])} · {build['commit'][:10]} · {plain(build['title'])}")
 
     def waiting(self, reason: str) -> None:
         """Say why a queued build waits."""
@@ -96,7 +97,7 @@ class Narrator:
         elif event.kind in ("step_started", "step_stopped"):
             self._step(event.kind, data)
         elif "outcome" in data:
-            self._stopped(data.get("job") or "build", data["outcome"], data.get("reason"))
+            self._stopped(data.get("job") or self._build, data["outcome"], data.get("reason"))
         else:
             details = [plain(data[key]) for key in ("job", "driver", "reason") if data.get(key)]
             self._note(f"· {plain(event.kind).replace('_', ' ').removeprefix('build ')} {' · '.join(details)}".rstrip())
@@ -106,11 +107,8 @@ class Narrator:
         if place != self._place:
             self._note(f"▸ {self._name(place)}", color="cyan")
             self._place = place
-        *whole, last = data["lines"]
-        for line in whole:
-            self._terminal.log(line)
         self._open = bool(data.get("partial"))
-        self._terminal.log(last, end="" if self._open else "\n")
+        self._terminal.log(data["lines"], end="" if self._open else "\n")
 
     def _step(self, kind: str, data: dict[str, Any]) -> None:
         place, at = (data["job"], data["step"]), datetime.fromisoformat(data["at"])

@@ -52,10 +52,10 @@ async def _print_lines(session: Session, path: str, job: str | None, step: int |
     decoder, rest = codecs.getincrementaldecoder("utf-8")("replace"), ""
     async for chunk in session.client.text(path, job=job, step=step, after=after):
         *lines, rest = (rest + decoder.decode(chunk)).split("\n")
-        for line in lines:
-            session.terminal.log(line)
+        if lines:
+            session.terminal.log(lines)
     if rest:
-        session.terminal.log(rest)
+        session.terminal.log([rest])
 
 
 async def _print_entries(session: Session, path: str, job: str | None, step: int | None, after: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from buildsys.cli.session import Session, api_command
 from buildsys.cli.terminal import plain
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 CLEARABLE = ("image", "build_command", "deploy_command", "max_running", "credential")
 
 
@@ -192,6 +194,8 @@ def _print_webhook(session: Session, webhook: dict[str, Any]) -> None:
     session.terminal.say("  Content type  application/json")
     session.terminal.say(f"  Secret        {webhook['secret']}")
     session.terminal.say("  Events        Just the push event")
+    if urlsplit(webhook["url"]).hostname in LOOPBACK:
+        session.terminal.note("This address means this machine only. For others: buildsys up --public-url URL")
 
 
 def _latest(session: Session, build: dict[str, Any] | None) -> str:

@@ -75,9 +75,10 @@ class Terminal:
         """Say something about the answer, beside it."""
         click.echo(click.style(text, fg=color), err=True, color=self._note_color)
 
-    def log(self, line: str, *, end: str = "\n") -> None:
-        """Print a line of a build's log: as it is into a pipe, without what could drive a terminal onto one."""
-        click.echo((harmless(line, color=self.color) if self.interactive else line) + end, nl=False, color=True)
+    def log(self, lines: Sequence[str], *, end: str = "\n") -> None:
+        """Print lines of a build's log: as they are into a pipe, without what could drive a terminal onto one."""
+        shown = [harmless(line, color=self.color) for line in lines] if self.interactive else lines
+        click.echo("\n".join(shown) + end, nl=False, color=True)
 
     def word(self, state: str) -> str:
         """A state or an outcome in its colour."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cli_command import Command
-from docker_image import base_image
+from docker_image import base_image, require_engine
 
 PROCESS = ("demo", "--driver", "process")
 
@@ -43,6 +43,7 @@ async def test_the_demo_holds_and_leaves_nothing_behind(buildsys: Command, place
 
 @pytest.mark.docker
 async def test_the_demo_holds_in_containers(buildsys: Command, place: Path) -> None:
+    require_engine()
     ended = await buildsys("demo", "--driver", "docker", "--image", base_image(), limit=110)
     assert ended.code == 0, f"{ended.text}\n{ended.errors}"
     assert "docker" in ended.errors
