@@ -20,6 +20,7 @@ from typing import Any, Self
 from uuid import UUID, uuid5
 
 import asyncpg
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -31,7 +32,7 @@ from buildsys.adapters.github import GitHub
 from buildsys.adapters.process import ProcessDriver
 from buildsys.adapters.process_users import jobs_folder
 from buildsys.config import Config
-from buildsys.core.driver import Driver
+from buildsys.core.driver import Driver, Limits
 from buildsys.data_folder import DataFolder
 from buildsys.errors import BuildsysError, DriverError, SetupError, Unavailable
 from buildsys.objects import scheduler, triggers
@@ -75,14 +76,28 @@ class AddressUnusable(SetupError):
         )
 
 
+class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
+    """The durable objects, by kind."""
+
+    builds: Namespace[BuildBuddy]
+    schedulers: Namespace[Scheduler]
+    triggers: Namespace[Triggers]
+
+
 class App:
     """A running installation: `async with App(config) as app`. Everything stops, in order, at the end of the block.
 
-    Raises `SetupError` and its kin, each with the way out, where the installation cannot run.
+    `start_scheduler=False` leaves the queue to whoever rings the Scheduler. `stores` and `namespaces` are there where
+    the role is api or orchestrator. Raises `SetupError` and its kin, each with the way out, where the installation
+    cannot run.
     """
 
-    def __init__(self, config: Config) -> None:
+    stores: Stores
+    namespaces: Namespaces
+
+    def __init__(self, config: Config, *, start_scheduler: bool = True) -> None:
         self._config = config
+        self._start_scheduler = start_scheduler
         self._ended: asyncio.Queue[BaseException | None] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
@@ -133,7 +148,7 @@ class App:
         self.url = f"http://{_reachable(config.host)}:{port}"
         database = await self._database(stack)
         hints = await stack.enter_async_context(Hints(database=database))
-        stores = Stores(
+        stores = self.stores = Stores(
             projects=Projects(database=database, cipher=Cipher(key=self.folder.secret_key)),
             builds=Builds(database=database),
             deliveries=Deliveries(database=database),
@@ -259,10 +274,12 @@ class App:
             ),
             retry=RETRIED_FOR_EVER,
         )
+        self.namespaces = Namespaces(builds=buddies, schedulers=schedulers, triggers=inboxes)
         await stack.enter_async_context(node)
         self._watch(stack, node.wait_failed(), name="node")
         if "orchestrator" in self._config.roles:
-            await schedulers.ensure(scheduler.SINGLETON)
+            if self._start_scheduler:
+                await schedulers.ensure(scheduler.SINGLETON)
             await inboxes.ensure(triggers.SINGLETON)
 
     async def _run_jobs(self, stack: AsyncExitStack, orchestrator: Orchestrator) -> None:
@@ -277,6 +294,7 @@ class App:
                     data=data,
                     jobs=jobs_folder(jobs, installation=self.folder.installation) if driver.name == "process" else jobs,
                     slots=config.slots,
+                    limits=Limits(memory=config.memory, cpus=config.cpus, pids=config.pids),
                     labels=tuple(sorted({*config.labels, *config.images, *COMMON_LABELS})),
                     allow_local_repositories=config.allow_local_repositories,
                 ),
@@ -327,10 +345,9 @@ class App:
 def docker_socket(docker_host: str | None) -> Path:
     """The engine's socket: that of the configuration or of DOCKER_HOST. Jobs' folders are mounted, so it is local."""
     host = docker_host or os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
-    scheme, _, path = host.partition("://")
-    if scheme != "unix":
-        raise SetupError(f"the Docker engine must be on this machine, behind a unix socket, not at {host}")
-    return Path(path)
+    if not host.startswith("unix://"):
+        raise SetupError(f"DOCKER_HOST must name a socket on this machine (unix://...), not {host}")
+    return Path(host.removeprefix("unix://"))
 
 
 def _listen(host: str, port: int) -> socket.socket:

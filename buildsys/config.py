@@ -90,6 +90,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     labels: Annotated[
         frozenset[str], Setting("What `runs-on` may ask of this runner, beside its driver.", settings.names)
     ] = frozenset()
+    memory: Annotated[int, Setting("What the steps of a job may use of it together.", settings.size)] = 4 << 30
+    cpus: Annotated[float, Setting("CPUs that a job may use.", settings.amount)] = 2.0
+    pids: Annotated[int, Setting("Processes and threads that a job may have.", settings.count)] = 4096
     node_address: Annotated[
         str | None, Setting("The URL at which other nodes reach this one.", settings.url, default="public-url")
     ] = None

@@ -101,6 +101,11 @@ def _size(text: str) -> int:
     return _checked(value, value > 0)
 
 
+def _amount(text: str) -> float:
+    value = float(text)
+    return _checked(value, 0 < value < 1e6)
+
+
 def _count(text: str) -> int:
     return _checked(int(text), int(text) > 0)
 
@@ -124,6 +129,7 @@ def _pairs(text: str) -> dict[str, str]:
 text = Kind("a text", lambda value: value)
 path = Kind("a path", lambda value: Path(value).expanduser().absolute())
 count = Kind("a whole number from 1", _count)
+amount = Kind("a number above zero, as 2 or 1.5", _amount)
 seconds = Kind("a time above zero, as 90, 90s, 20m or 2h", _seconds)
 size = Kind("a size above zero, as 1000000, 64KiB, 16MiB or 1GiB", _size)
 switch = Kind("true or false", lambda value: SWITCH[_checked(value.lower(), value.lower() in SWITCH)])
@@ -135,6 +141,5 @@ database = Kind(
     "a postgresql:// URL", lambda value: _checked(value, urlsplit(value).scheme in ("postgresql", "postgres"))
 )
 docker = Kind(
-    "a unix://, tcp://, http:// or https:// URL",
-    lambda value: _checked(value, urlsplit(value).scheme in ("unix", "tcp", "http", "https")),
+    "a unix:// URL of a socket on this machine", lambda value: _checked(value, urlsplit(value).scheme == "unix")
 )
