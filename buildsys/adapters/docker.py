@@ -59,7 +59,14 @@ class DockerDriver:
             await self._create(spec)
             info = await self._show(spec.name)
         if info is not None and info["State"]["Status"] == "created":
-            await self._run(spec)
+            try:
+                await self._run(spec)
+            except EngineRefused as error:
+                if not _lacks_network(error):
+                    raise
+                await self._engine.find(self._engine.client.containers.container(spec.name).delete(force=True, v=True))
+                await self._create(spec)
+                await self._run(spec)
             info = await self._show(spec.name)
         if info is None:
             raise DriverError(f"the container {spec.name} was removed while it started")
@@ -180,6 +187,11 @@ def _status(info: dict[str, Any]) -> ContainerStatus:
         reason=stop_reason(info["State"]),
         labels=info["Config"]["Labels"],
     )
+
+
+def _lacks_network(error: EngineRefused) -> bool:
+    """Whether the container's network is gone: an unused one falls to any `docker network prune`."""
+    return error.http_status == NOT_FOUND and error.text.startswith("network ")
 
 
 def _unseen(spec: ContainerSpec) -> DriverError:

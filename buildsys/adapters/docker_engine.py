@@ -69,6 +69,10 @@ class Engine:
             self._client = aiodocker.Docker(url="http://docker", connector=self._connector)
         return self._client
 
+    @property
+    def is_open(self) -> bool:
+        return self._client is not None
+
     async def ask(self, question: Awaitable[T], *, deadline: float | None = DEADLINE) -> T:
         """The engine's answer. Raises `EngineRefused` and `DockerUnavailable`."""
         try:

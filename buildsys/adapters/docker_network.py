@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
-from buildsys.adapters.docker_engine import NOT_FOUND, Engine, EngineRefused
+from buildsys.adapters.docker_engine import NOT_FOUND, DockerUnavailable, Engine, EngineRefused
 from buildsys.errors import DriverError
 
 OWNER_LABEL = "buildsys.owner"
 _ACTIVE_ENDPOINTS = 403
 _RELEASE = 10.0  # seconds that an engine may take to let go of a stopped container's end of a network
+
+
+class NoAddresses(DriverError):
+    """The engine's pools of addresses are used up: by default they give some thirty networks."""
 
 
 class Networks:
@@ -76,13 +80,14 @@ class Networks:
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
-        """Delete what no job took."""
+        """Delete what no job took; where the engine is away, the owner's next instance does."""
         if self._spares:
             await asyncio.wait(self._spares)
         self._spares.clear()
         self._kept.clear()
-        if self._made:
-            await self._sweep()
+        if self._engine.is_open:
+            with suppress(DockerUnavailable):
+                await self._sweep()
 
     async def _take(self) -> str:
         while self._spares:
@@ -114,25 +119,38 @@ class Networks:
             await self._sweep()
         self._made += 1
         name = f"{self._prefix}{self._made}"
-        config = {"Name": name, "Driver": "bridge", "Labels": {OWNER_LABEL: self._owner}}
         self._kept.add(name)
+        try:
+            try:
+                await self._create(name)
+            except NoAddresses:
+                await self._sweep(everyone=True)
+                await self._create(name)
+        except DriverError:
+            self._kept.discard(name)
+            raise
+        return name
+
+    async def _create(self, name: str) -> None:
+        config = {"Name": name, "Driver": "bridge", "Labels": {OWNER_LABEL: self._owner}}
         try:
             await self._engine.ask(self._engine.client.networks.create(config))
         except EngineRefused as error:
-            self._kept.discard(name)
             if "address pool" in error.text:
-                raise DriverError(
+                raise NoAddresses(
                     "the Docker engine has no addresses left for another network: run fewer jobs at once, or give it "
                     "more `default-address-pools` in /etc/docker/daemon.json"
                 ) from error
             raise DriverError(f"the Docker engine makes no network: {error.text}") from error
-        return name
 
-    async def _sweep(self) -> None:
-        """Delete the owner's networks that are litter: of killed runners and of starts that were cut short."""
+    async def _sweep(self, *, everyone: bool = False) -> None:
+        """Delete the owner's litter: networks of killed runners and of starts that were cut short.
+
+        In need delete that of `everyone`: other owners' spares too, which they make anew.
+        """
         self._littered = False
-        ours = {"label": [f"{OWNER_LABEL}={self._owner}"]}
-        networks = await self._engine.ask(self._engine.client.networks.list(filters=ours))
+        label = OWNER_LABEL if everyone else f"{OWNER_LABEL}={self._owner}"
+        networks = await self._engine.ask(self._engine.client.networks.list(filters={"label": [label]}))
         kept = set(self._kept)  # now: what is let go from here on is named by a container of the next list
         containers = await self._engine.ask(self._engine.client.containers.list(all="1"))
         named = {container["HostConfig"]["NetworkMode"] for container in containers}
