@@ -8,12 +8,12 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import to_builtins
 
 from buildsys.cli.program import INTERRUPTED
 from buildsys.cli.running import run_until_stopped
@@ -23,7 +23,7 @@ from buildsys.errors import BuildsysError, DriverError, Unavailable
 if TYPE_CHECKING:
     from buildsys.app import App
     from buildsys.cli.client import Client
-    from buildsys.cli.demo_proof import Difference, Place, Witness
+    from buildsys.cli.demo_proof import Verdict, Witness
     from buildsys.config import Config
 
 PULL = 120.0
@@ -44,7 +44,8 @@ HEEDED = ("BUILDSYS_DOCKER_HOST", "BUILDSYS_DEFAULT_IMAGE")
 )
 @click.option("--image", metavar="IMAGE", help="The image to build in, any with sh; else the installation's default.")
 @click.option("--keep", is_flag=True, help="Go on after the build, for you to look around, until Ctrl-C.")
-def demo(driver: str, image: str | None, keep: bool) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON on stdout; all else goes to stderr.")
+def demo(driver: str, image: str | None, keep: bool, as_json: bool) -> int:
     """See the whole system at work, once, on this machine.
 
     Starts an installation in a temporary folder, makes a git repository, adds it as a project, sends a signed push to
@@ -58,19 +59,23 @@ def demo(driver: str, image: str | None, keep: bool) -> int:
     """
     terminal = Terminal(json=False, environ=os.environ)
     demonstration = Demonstration(terminal, keep=keep)
-    ended = run_until_stopped(demonstration.run(driver, image))
-    terminal.say("\nEverything is stopped and removed.")
-    if not ended and not demonstration.held:
-        return INTERRUPTED
-    terminal.say("The demo held." if demonstration.held else "The demo did NOT hold.")
-    return 0 if demonstration.held else 1
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        run_until_stopped(demonstration.run(driver, image))
+        terminal.say("\nEverything is stopped and removed.")
+        verdict = demonstration.verdict
+        if verdict is None:
+            return INTERRUPTED
+        terminal.say("The demo held." if verdict.held else "The demo did NOT hold.")
+    if as_json:
+        terminal.answer(to_builtins(verdict) | {"held": verdict.held})
+    return 0 if verdict.held else 1
 
 
 class Demonstration:
-    """One run of the demo; `held` says whether all that was promised has been seen."""
+    """One run of the demo; `verdict` is there once the build was seen to its end and compared."""
 
     def __init__(self, terminal: Terminal, *, keep: bool) -> None:
-        self.held = False
+        self.verdict: Verdict | None = None
         self._terminal = terminal
         self._keep = keep
 
@@ -85,7 +90,7 @@ class Demonstration:
             config = await self._settings(folder, driver, image)
             self._stage(f"Starting Postgres, API, orchestrator and runner in {folder}")
             async with App(config) as app, Client(app.url, app.admin_token) as client, _failing_with(app):
-                await self._show(app, client, folder)
+                await self._show(app, client, folder, config.driver)
                 if self._keep:
                     self._invite(app)
                     await asyncio.Event().wait()
@@ -131,7 +136,7 @@ class Demonstration:
             self._terminal.say("  building with plain processes instead, which isolate less (--driver process)")
             return msgspec.structs.replace(config, driver="process")
 
-    async def _show(self, app: App, client: Client, folder: Path) -> None:
+    async def _show(self, app: App, client: Client, folder: Path, driver: str) -> None:
         from buildsys.cli.demo_project import DemoProject
         from buildsys.cli.demo_proof import build_of
 
@@ -146,9 +151,8 @@ class Demonstration:
         build = await build_of(client, NAME)
         witness = await self._watch(client, build)
         self._stage("Reading the log again from history, and comparing")
-        differences = await witness.differences(client, build, printed)
-        self._terminal.say(_verdict(witness, printed, differences))
-        self._conclude(witness, await client.get(f"/builds/{build['id']}"), sent, not differences)
+        self.verdict = await witness.verdict(client, build["id"], printed, driver=driver, sent=sent)
+        self._report(self.verdict)
 
     async def _deliver(self, app: App, push: tuple[dict[str, str], bytes]) -> float:
         """Send the push as the forge would; the moment at which that began."""
@@ -177,13 +181,21 @@ class Demonstration:
                 narrator.tell(event)
         return witness
 
-    def _conclude(self, witness: Witness, build: dict[str, Any], sent: float, same: bool) -> None:
-        first = witness.first_line
-        self.held = build["outcome"] == "success" and same and first is not None
-        self._terminal.say(f"  outcome                          {build['outcome']}")
-        self._terminal.say(f"  duration, from queue to end      {_duration(build):.2f} s")
-        if first is not None:
-            self._terminal.say(f"  webhook sent to first line seen  {(first - sent) * 1000:.0f} ms")
+    def _report(self, verdict: Verdict) -> None:
+        say = self._terminal.say
+        for each in verdict.differences:
+            say(f"  {each.job}, step {each.step}: the log is NOT what was printed")
+            for name in ("live", "history", "printed"):
+                say(f"    {name}: {getattr(each, name)!r:.500}")
+        if not verdict.unbroken:
+            say("  the cursors did NOT count from 1 to the end")
+        if not verdict.differences:
+            say(f"  {verdict.lines} lines, the same bytes live and in history")
+            say(f"  {verdict.known} of them known beforehand, and as they should be")
+        say(f"  outcome                          {verdict.outcome}, by the {verdict.driver} driver")
+        say(f"  duration, from queue to end      {verdict.duration:.2f} s")
+        if verdict.first_line is not None:
+            say(f"  webhook sent to first line seen  {verdict.first_line * 1000:.0f} ms")
 
     def _invite(self, app: App) -> None:
         self._stage("It goes on until Ctrl-C. Look around:")
@@ -206,18 +218,3 @@ async def _failing_with(app: App) -> AsyncIterator[None]:
             watching.cancel()
     except* BuildsysError as errors:
         raise errors.exceptions[0] from None
-
-
-def _verdict(witness: Witness, printed: Mapping[Place, str], differences: list[Difference]) -> str:
-    if not differences:
-        lines, known = (sum(text.count("\n") for text in texts.values()) for texts in (witness.live, printed))
-        return f"  {lines} lines, the same bytes live and in history; {known} of them as the steps print them by hand"
-    return "\n".join(
-        f"  {each.place[0]}, step {each.place[1]}: the log is NOT what was printed\n    live: {each.live!r:.500}\n"
-        f"    history: {each.history!r:.500}\n    printed: {each.printed!r:.500}"
-        for each in differences
-    )
-
-
-def _duration(build: dict[str, Any]) -> float:
-    return (datetime.fromisoformat(build["stopped_at"]) - datetime.fromisoformat(build["queued_at"])).total_seconds()

@@ -159,7 +159,8 @@ async def _reasons_told(client: Client, narrator: Narrator, build: dict[str, Any
         yield
     finally:
         looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await looking
 
 
 def _chosen(event: Event, job: str | None, step: int | None) -> bool:

@@ -33,8 +33,8 @@ async def test_the_demo_holds_and_leaves_nothing_behind(buildsys: Command, place
     ended = await buildsys(*PROCESS, limit=100)
     assert ended.code == 0, f"{ended.text}\n{ended.errors}"
     assert ended.text.splitlines()[-1] == "The demo held."
-    assert re.search(r"1\d\d lines, the same bytes live and in history; 1\d\d of them as the steps print", ended.text)
-    assert re.search(r"outcome +success\n", ended.text)
+    assert re.search(r"1\d\d lines, the same bytes live and in history\n +1\d\d of them known beforehand", ended.text)
+    assert re.search(r"outcome +success, by the process driver\n", ended.text)
     assert re.search(r"webhook sent to first line seen +\d+ ms\n", ended.text)
     assert "line 100 of 100\n" in ended.text
     assert "test / Count" in ended.errors
@@ -44,9 +44,10 @@ async def test_the_demo_holds_and_leaves_nothing_behind(buildsys: Command, place
 @pytest.mark.docker
 async def test_the_demo_holds_in_containers(buildsys: Command, place: Path) -> None:
     require_engine()
-    ended = await buildsys("demo", "--driver", "docker", "--image", base_image(), limit=110)
+    ended = await buildsys("demo", "--driver", "docker", "--image", base_image(), "--json", limit=110)
     assert ended.code == 0, f"{ended.text}\n{ended.errors}"
-    assert "docker" in ended.errors
+    assert (ended.json["held"], ended.json["driver"], ended.json["differences"]) == (True, "docker", [])
+    assert "line 100 of 100\n" in ended.errors
     assert list(place.iterdir()) == []
 
 
