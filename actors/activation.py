@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from actors.actor import Actor, Context
-from actors.database import Transaction
+from actors.database import LOST, Transaction
 from actors.errors import ActorReset, ActorsError, LeaseLost, TurnTimeout
 from actors.kind import Kind
 from actors.messages import ActorId
@@ -116,6 +116,7 @@ class Activation:
             if isinstance(error, TimeoutError) and limit.expired():
                 timeout = TurnTimeout(f"a turn of {self.id} took more than {self._shared.settings.turn_limit:g} s")
                 turn.open = False
+                _drop(turn)
                 self.end(timeout)
                 raise timeout from None
             self._abort(turn, error)
@@ -138,8 +139,8 @@ class Activation:
         except BaseException as error:
             self._abort(turn, error)
             turn.committed = True
-            if isinstance(error, ActorReset):
-                self.end(error)
+            if not isinstance(error, Exception) or isinstance(error, (ActorsError, *LOST)):
+                self.end(ActorReset(f"a transaction ended with {type(error).__name__}: {error}"))
             raise
         turn.committed = True
         self._settled(turn, {name: self.schedules.version(name) for name in turn.schedules}, None, None)
@@ -178,10 +179,14 @@ class Activation:
             self.fire()
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> None:
-        if self.dead is not None:
+        turn = current_turn()
+        if turn is not None and turn.owner is self:
+            turn.spawned.append((work, name))
+        elif self.dead is not None:
             work.close()
             raise _reset(self.dead)
-        self.beside(self._watch(work, name), name=name)
+        else:
+            self.beside(self._watch(work, name), name=name)
 
     def beside(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """Own a piece of work that deals with its errors itself."""
@@ -249,20 +254,23 @@ class Activation:
         if turn.committed:
             return
         if self.dead is not None:
+            _drop(turn)
             raise _reset(self.dead)
         if turn.writes:
             versions = {name: self.schedules.version(name) for name in turn.schedules}
             run = self.runs.current()
             self._last = self._shared.committer.submit(self.fence, turn)
             self._last.add_done_callback(lambda done: self._settled(turn, versions, run, done.exception()))
-        elif turn.callbacks:
-            self._call_back(turn)
+        elif (commit := self.last_commit) is not None:
+            commit.add_done_callback(lambda done: self._settled(turn, {}, None, done.exception()))
         else:
             self.storage.forget()
+            self._call_back(turn)
 
     def _abort(self, turn: Turn, error: BaseException) -> None:
         """End a turn that raised: nothing of it is written, and what it did to the memory of the actor is undone."""
         turn.open = False
+        _drop(turn)
         if turn.writes and not turn.committed:
             self.end(ActorReset(f"a turn that had written raised {type(error).__name__}: {error}"))
 
@@ -270,6 +278,7 @@ class Activation:
         if error is not None:
             if run is not None and not isinstance(error, LeaseLost):
                 self.runs.failed.setdefault(run, error)
+            _drop(turn)
             self.end(error)
             return
         self.schedules.store(versions)
@@ -283,6 +292,19 @@ class Activation:
                 callback()
             except Exception as error:  # the border of the turn: its commit stands
                 self.report(error, "after_commit")
+        if self.dead is not None:
+            _drop(turn)
+            return
+        for work, name in turn.spawned:
+            self.beside(self._watch(work, name), name=name)
+        turn.spawned.clear()
+
+
+def _drop(turn: Turn) -> None:
+    """What a turn has spawned does not happen."""
+    for work, _ in turn.spawned:
+        work.close()
+    turn.spawned.clear()
 
 
 def _reset(reason: BaseException) -> ActorReset:

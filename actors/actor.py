@@ -134,6 +134,7 @@ class Context:
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> None:
         """Work beside turns, in a context of its own; cancelled when the activation ends, which it keeps from eviction.
 
-        An error of it goes to `Actor.on_error` with its name.
+        Spawned in a turn it starts once the turn is durable, and never when it fails. An error of it goes to
+        `Actor.on_error` with its name.
         """
         self._activation.spawn(work, name=name)

@@ -62,7 +62,8 @@ class Catalog:
             before = self._shared.clock.monotonic() - self._shared.settings.idle
             idle = [one for one in self._mailboxes.values() if one.idle and one.last_used <= before]
             for mailbox in idle:
-                await mailbox.evict()
+                if mailbox.idle:
+                    await mailbox.evict()
                 if mailbox.idle and mailbox.activation is None:
                     del self._mailboxes[mailbox.id]
 

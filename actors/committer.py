@@ -15,6 +15,9 @@ from actors.placement import Fence, Moved, Placement
 from actors.queries import Queries
 from actors.turn import ScheduleRow, Statement, Turn
 
+TRIES = 3
+"""How often a group is tried whose connection was lost; then it is taken apart, lest one of it is what kills them."""
+
 MAX_GROUP = 256
 """Turns of one transaction: enough to share an fsync, few enough to hold locks for a short time only."""
 
@@ -43,8 +46,8 @@ class Commit:
 class _Fenced(Exception):
     """These actors are not ours any more."""
 
-    def __init__(self, ids: set[ActorId]) -> None:
-        super().__init__()
+    def __init__(self, ids: set[ActorId], reason: str = "another node owns the actor") -> None:
+        super().__init__(reason)
         self.ids = ids
 
 
@@ -107,8 +110,8 @@ class Committer:
             async with self._transaction([fence]) as tx:
                 yield tx
                 await self._write(tx, [commit])
-        except _Fenced:
-            raise LeaseLost(f"{fence.id} is owned by another node") from None
+        except _Fenced as fenced:
+            raise LeaseLost(f"{fence.id}: {fenced}") from None
         except _Unknown:
             await self._find_out([commit])
             await commit.done
@@ -122,12 +125,11 @@ class Committer:
         if not group:
             return
         try:
-            async with self._transaction(_fences(group)) as tx:
-                await self._write(tx, group)
+            await self._persist(group)
         except _Fenced as fenced:
             for commit in group:
                 if commit.fence.id in fenced.ids:
-                    commit.fail(LeaseLost(f"{commit.fence.id} is owned by another node"))
+                    commit.fail(LeaseLost(f"{commit.fence.id}: {fenced}"))
             await self._commit(group)
         except _Unknown:
             await self._find_out(group)
@@ -143,9 +145,24 @@ class Committer:
             for commit in group:
                 commit.succeed()
 
+    async def _persist(self, group: list[Commit]) -> None:
+        """One transaction. Without a database it is tried again while the lease is trusted: nothing was committed."""
+        for tried in range(1, TRIES + 1):
+            try:
+                async with self._transaction(_fences(group)) as tx:
+                    await self._write(tx, group)
+            except LOST as error:
+                if not self._lease.trusted:
+                    reason = f"the database was lost for longer than the lease: {error}"
+                    raise _Fenced({commit.fence.id for commit in group}, reason) from error
+                if tried == TRIES:
+                    raise
+            else:
+                return
+
     @contextlib.asynccontextmanager
     async def _transaction(self, fences: list[Fence]) -> AsyncIterator[Transaction]:
-        async with self._database.session() as session:
+        async with self._database.session(patience=max(0.0, self._lease.left)) as session:
             transaction = session.connection.transaction()
             await transaction.start()
             try:

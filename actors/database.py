@@ -22,14 +22,15 @@ _NOT_CONNECTED = (
     TimeoutError,
 )
 
-LOST = (
-    *_NOT_CONNECTED,
+_BROKEN = (
+    asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InterfaceError,
-    DatabaseUnavailable,
+    asyncpg.InternalClientError,  # what asyncpg says of a connection that was cut at an unlucky moment
 )
+
+LOST = (*_NOT_CONNECTED, *_BROKEN, asyncpg.InterfaceError, DatabaseUnavailable)
 """What a statement raises whose connection is lost on the way."""
 
 _SETTINGS = {
@@ -98,7 +99,7 @@ class Database:
                 connection_class=_Connection,
             )
 
-        self._pool = await self._patiently(create)
+        self._pool = await self._patiently(create, self._patience)
         return self
 
     async def __aexit__(
@@ -133,11 +134,14 @@ class Database:
             yield session
 
     @contextlib.asynccontextmanager
-    async def session(self) -> AsyncIterator[Transaction]:
-        """A connection of one's own, without a transaction."""
-        connection = await self._patiently(self.pool.acquire)
+    async def session(self, *, patience: float | None = None) -> AsyncIterator[Transaction]:
+        """A connection of one's own, without a transaction; `patience` replaces the database's own."""
+        connection = await self._patiently(self.pool.acquire, self._patience if patience is None else patience)
         try:
             yield Transaction(connection)
+        except _BROKEN:
+            connection.terminate()
+            raise
         finally:
             await self.pool.release(connection, timeout=5)
 
@@ -147,15 +151,15 @@ class Database:
         await _prepare(connection)
         return connection
 
-    async def _patiently(self, connect: Any) -> Any:
+    async def _patiently(self, connect: Any, patience: float) -> Any:
         loop = asyncio.get_running_loop()
-        until, pause = loop.time() + self._patience, 0.02
+        until, pause = loop.time() + patience, 0.02
         while True:
             try:
                 return await connect()
             except _NOT_CONNECTED as error:
                 if loop.time() + pause > until:
-                    raise DatabaseUnavailable(f"no connection in {self._patience:g} s: {error}") from error
+                    raise DatabaseUnavailable(f"no connection in {patience:g} s: {error}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
 

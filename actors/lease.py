@@ -38,7 +38,12 @@ class Lease:
     @property
     def trusted(self) -> bool:
         """Whether the node may still speak for its actors."""
-        return self._clock.monotonic() < self._until
+        return self.left > 0
+
+    @property
+    def left(self) -> float:
+        """For how many seconds more, unless it is renewed."""
+        return self._until - self._clock.monotonic()
 
     def check(self) -> None:
         """Raise `LeaseLost` unless `trusted`."""

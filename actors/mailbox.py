@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from actors.activation import Activation, TurnLock
+from actors.database import LOST
 from actors.errors import ActorReset, ActorsError, ActorUnavailable, Overloaded
 from actors.kind import Kind
 from actors.messages import ENSURE, ActorId, Call, Elsewhere, Raised, Reply, Returned
@@ -177,6 +178,8 @@ class Mailbox(TurnLock):
             except Exception as error:  # the border of the turn: its callers are told
                 self._failures += 1
                 self._wanted = False
+                if isinstance(error, LOST):
+                    error = ActorUnavailable(f"{self.id} cannot be loaded, the call did not run: {error}")
                 logger.warning("actor_not_activated", actor=str(self.id), error=f"{type(error).__name__}: {error}")
                 self._fail_waiting(self._raised(error))
                 return
@@ -187,8 +190,8 @@ class Mailbox(TurnLock):
         item = self._queue.popleft()
         if isinstance(item, _Waiting):
             await self._call(self.activation, item)
-            if self._shared.settings.paranoid and not self._queue and not self.activation.busy:
-                self.activation.end(ActorReset("paranoid"), again=False)
+            if self._shared.settings.paranoid:
+                await self._end_if_idle(self.activation)
         elif item.activation is not self.activation:
             _refuse(item)
         elif not item.granted.cancelled():
@@ -246,6 +249,12 @@ class Mailbox(TurnLock):
         self._failures = 0
         self._shared.count.activations += 1
         self.activation = activation
+
+    async def _end_if_idle(self, activation: Activation) -> None:
+        if activation.last_commit is not None:
+            await asyncio.wait([activation.last_commit])
+        if not self._queue and not activation.busy:
+            activation.end(ActorReset("paranoid"), again=False)
 
     async def _bury(self, activation: Activation) -> None:
         self._shared.count.resets += 1

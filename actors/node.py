@@ -31,6 +31,9 @@ from actors.shared import NodeSettings, Shared
 
 A = TypeVar("A", bound=Actor)
 
+MAX_BODY = 64 << 20
+"""Bytes of a request from another node, well above what a batch of calls may hold."""
+
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """What a node has done since its start, and how it stands."""
@@ -193,15 +196,25 @@ class Node:
                 await self._lease.end()
 
     async def _receive(self, request: web.Request) -> web.Response:
-        given = request.headers.get("Authorization", "").encode()
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if not hmac.compare_digest(given, f"Bearer {self._cluster_key}".encode()):
             raise web.HTTPUnauthorized
         if self.catalog.draining or not self._lease.trusted:
             raise web.HTTPServiceUnavailable
         try:
-            batch = msgspec.msgpack.decode(await request.read(), type=Batch)
+            batch = msgspec.msgpack.decode(await _body(request), type=Batch)
             mailbox = self.catalog.mailbox(batch.id)
         except (msgspec.DecodeError, ActorsError) as error:
             raise web.HTTPBadRequest(text=str(error)) from error
         replies: list[Any] = await asyncio.gather(*(mailbox.send(call) for call in batch.calls))
         return web.Response(body=msgspec.msgpack.encode(replies))
+
+
+async def _body(request: web.Request) -> bytes:
+    """The whole body: other nodes may send more than the application takes from strangers."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise web.HTTPRequestEntityTooLarge(max_size=MAX_BODY, actual_size=len(body))
+    return bytes(body)

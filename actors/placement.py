@@ -8,6 +8,9 @@ from actors.lease import Lease
 from actors.messages import ActorId
 from actors.queries import Queries
 
+TRIES = 3
+"""How often a node asks for an actor whose owner's lease ends between the question and the answer."""
+
 
 class Moved(Exception):
     """The actor lives on another node."""
@@ -36,21 +39,22 @@ class Placement:
         self._lease = lease
 
     async def acquire(self, id: ActorId) -> Fence:
-        """Own the actor under its next epoch. Raises `Moved`, or `ActorUnavailable` where neither holds."""
-        self._lease.check()
-        row = await self._database.one(
-            self._queries["actor_acquire"],
-            namespace=id.namespace,
-            name=id.name,
-            node=self._lease.node,
-            incarnation=self._lease.incarnation,
-        )
-        if row is not None:
-            return Fence(id=id, epoch=row["epoch"], seq=row["seq"])
-        owner = await self._database.one(self._queries["actor_owner"], namespace=id.namespace, name=id.name)
-        if owner is None or owner["id"] == self._lease.node:
-            raise ActorUnavailable(f"{id} is changing hands")
-        raise Moved(owner["address"])
+        """Own the actor under its next epoch. Raises `Moved`, `LeaseLost`, or `ActorUnavailable` where none is so."""
+        for _ in range(TRIES):
+            self._lease.check()
+            row = await self._database.one(
+                self._queries["actor_acquire"],
+                namespace=id.namespace,
+                name=id.name,
+                node=self._lease.node,
+                incarnation=self._lease.incarnation,
+            )
+            if row is not None:
+                return Fence(id=id, epoch=row["epoch"], seq=row["seq"])
+            owner = await self._database.one(self._queries["actor_owner"], namespace=id.namespace, name=id.name)
+            if owner is not None and owner["id"] != self._lease.node:
+                raise Moved(owner["address"])
+        raise ActorUnavailable(f"{id} is changing hands; the call did not run")
 
     async def release(self) -> None:
         """Let go of all actors at once."""

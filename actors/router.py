@@ -28,6 +28,9 @@ MAX_WAITING = 10_000
 MAX_BATCH = 256
 """Calls that go to another node in one request."""
 
+MAX_BATCH_SIZE = 8 << 20
+"""Bytes of arguments behind which a request takes no further call."""
+
 PATH = "/_actors/call"
 
 _decode_replies = msgspec.msgpack.Decoder(list[Reply]).decode
@@ -166,7 +169,7 @@ class Line:
         batch: list[tuple[Call, asyncio.Future[Reply]]] = []
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+                batch = self._take()
                 replies = await self.router.deliver(self.id, [call for call, _ in batch])
                 for (_, future), reply in zip(batch, replies, strict=True):
                     _set(future, reply)
@@ -177,6 +180,15 @@ class Line:
             raise
         finally:
             self._delivering = False
+
+    def _take(self) -> list[tuple[Call, asyncio.Future[Reply]]]:
+        """The next calls that go together."""
+        batch: list[tuple[Call, asyncio.Future[Reply]]] = []
+        size = 0
+        while self._waiting and len(batch) < MAX_BATCH and size < MAX_BATCH_SIZE:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1][0].arguments)
+        return batch
 
     def _send_here(self, call: Call, reply: asyncio.Future[Reply]) -> None:
         """Into the mailbox of this node; from there on to wherever the actor turns out to be."""

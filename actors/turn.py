@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
@@ -50,6 +50,7 @@ class Turn:
         self.schedules: dict[str, ScheduleRow | None] = {}
         self.statements: list[Statement] = []
         self.callbacks: list[Callable[[], None]] = []
+        self.spawned: list[tuple[Coroutine[Any, Any, Any], str]] = []
         self._size = 0
 
     @property
