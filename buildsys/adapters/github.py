@@ -82,6 +82,6 @@ def _push(payload: _PushPayload) -> Event:
     return Push(
         branch=payload.ref.removeprefix(_BRANCHES),
         commit=None if payload.deleted else payload.after,
-        title=next(iter(message.strip().splitlines()), "")[:MAX_TITLE],
+        title=next(iter(message.strip().splitlines()), "").replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_TITLE],
         repository=payload.repository.full_name,
     )

@@ -24,6 +24,11 @@ def stubborn_step(marker: str) -> str:
     )
 
 
+def environments_and_arguments() -> list[str]:
+    """What this machine shows of each process to whoever may look."""
+    return [(words + b"\n" + environ).decode(errors="replace").replace("\0", " ") for words, environ in _processes()]
+
+
 def marked(marker: str) -> list[str]:
     """The arguments of every process that has the marker in one of them, or in its environment."""
     return [

@@ -101,7 +101,14 @@ class System:
         return str((await self.call("GET", f"/projects/{name}/webhook"))["secret"])
 
     async def push(
-        self, project: str, secret: str, *, commit: str, branch: str = "main", delivery: str | None = None
+        self,
+        project: str,
+        secret: str,
+        *,
+        commit: str,
+        branch: str = "main",
+        title: str = "A change",
+        delivery: str | None = None,
     ) -> int:
         """Deliver a signed push as GitHub does; the status of the answer."""
         body = json.dumps(
@@ -111,7 +118,7 @@ class System:
                 "after": commit,
                 "deleted": False,
                 "repository": {"full_name": f"example/{project}", "clone_url": "https://example.invalid/x.git"},
-                "head_commit": {"id": commit, "message": "A change"},
+                "head_commit": {"id": commit, "message": title},
             }
         ).encode()
         headers = {

@@ -157,13 +157,15 @@ class TestSilence:
 
 @contextlib.asynccontextmanager
 async def _stuck_engine(path: Path) -> AsyncIterator[str]:
-    """A Docker engine that says it is there, takes every order, and answers none; its DOCKER_HOST."""
+    """The DOCKER_HOST of an engine that tells what it has, which is nothing, takes every order, and answers none."""
 
     async def answer(request: web.Request) -> web.Response:
         if request.path.endswith(("/_ping", "/version", "/info")):
             return web.json_response({"ApiVersion": "1.41", "Version": "20.10.0", "OSType": "linux"})
         if request.method == "GET" and request.path.endswith(("/containers/json", "/networks")):
             return web.json_response([])
+        if request.method == "GET" and "/containers/" in request.path:
+            return web.json_response({"message": "No such container"}, status=404)
         await asyncio.Event().wait()
         raise AssertionError
 
