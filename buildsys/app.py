@@ -26,7 +26,7 @@ from aiohttp import web
 
 from actors import ActorsError, Database, Namespace, Node, Retry, SystemClock, migrate
 from buildsys.adapters.docker import DockerDriver
-from buildsys.adapters.docker_engine import DEFAULT_SOCKET
+from buildsys.adapters.docker_engine import engine_socket
 from buildsys.adapters.git import GitReader
 from buildsys.adapters.github import GitHub
 from buildsys.adapters.process import ProcessDriver
@@ -308,7 +308,7 @@ class App:
         """The configured driver; `auto` is Docker where an engine answers, else processes."""
         config = self._config
         if config.driver != "process":
-            docker = DockerDriver(owner=self.folder.installation, socket=docker_socket(config.docker_host))
+            docker = DockerDriver(owner=self.folder.installation, socket=docker_socket(config))
             try:
                 await docker.list({})
             except DriverError as error:
@@ -342,12 +342,9 @@ class App:
         return hmac.digest(self.folder.secret_key, purpose.encode(), "sha256")
 
 
-def docker_socket(docker_host: str | None) -> Path:
-    """The engine's socket: that of the configuration or of DOCKER_HOST. Jobs' folders are mounted, so it is local."""
-    host = docker_host or os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
-    if not host.startswith("unix://"):
-        raise SetupError(f"DOCKER_HOST must name a socket on this machine (unix://...), not {host}")
-    return Path(host.removeprefix("unix://"))
+def docker_socket(config: Config) -> Path:
+    """The engine's socket: that of the settings, else that of DOCKER_HOST, else the usual one."""
+    return engine_socket({"DOCKER_HOST": config.docker_host} if config.docker_host else os.environ)
 
 
 def _listen(host: str, port: int) -> socket.socket:

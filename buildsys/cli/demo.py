@@ -123,7 +123,7 @@ class Demonstration:
         self._stage(f"Looking for a Docker engine with the image {config.default_image}")
         try:
             async with asyncio.timeout(PULL if config.driver == "auto" else None):
-                engine = DockerDriver(owner="demo", socket=docker_socket(config.docker_host))
+                engine = DockerDriver(owner=f"demo-{os.getpid()}", socket=docker_socket(config))
                 try:
                     await engine.prepare(config.default_image, lambda line: self._terminal.say(f"  {line}"))
                 finally:
