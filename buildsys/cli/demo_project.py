@@ -98,14 +98,17 @@ def _examples() -> Path:
 
 async def _run(command: list[str], folder: Path, environment: Mapping[str, str]) -> bytes:
     """The program's output, stdout and stderr in one."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C", **environment},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C", **environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    except FileNotFoundError:
+        raise SetupError(f"{command[0]} is not on this machine: install it. See “buildsys doctor”.") from None
     output, _ = await process.communicate()
     if process.returncode:
         raise SetupError(f"{command[0]} failed with {process.returncode}: {output.decode(errors='replace').strip()}")

@@ -17,6 +17,9 @@ from cli_command import Command
 from web_site import Log, Site, serve
 
 from actors import Database
+from buildsys.cli.client import Client
+from buildsys.cli.demo_proof import Witness
+from buildsys.cli.events import follow
 
 REPOSITORY = "https://git.example/shop.git"
 
@@ -273,3 +276,28 @@ async def large(log: Log) -> None:
     for _ in range(20):
         await log.lines(b"x" * 99_999 + b"\n")
     await log.end()
+
+
+async def test_the_demos_witness_sees_what_is_not_as_it_should_be(site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"one\ntwo\n")
+    await log.lines(b"three", step=2)
+    await log.end()
+    await site.builder.stop(log.build, "success")
+    as_seen = {("j", 1): "one\ntwo\n", ("j", 2): "three"}
+    async with Client(site.url, site.admin_token) as client:
+        events = [event async for event in follow(client, str(log.build))]
+        for seen, printed, held in (
+            (events, as_seen, True),
+            (events, {("j", 1): "one\ntwo\n"}, True),
+            (events, {}, False),
+            (events, as_seen | {("j", 1): "one\nto\n"}, False),
+            (events, as_seen | {("j", 3): "never came"}, False),
+            (events[1:], as_seen, False),
+            ([*events[:2], events[1], *events[2:]], as_seen, False),
+        ):
+            witness = Witness()
+            for event in seen:
+                witness.see(event)
+            verdict = await witness.verdict(client, str(log.build), printed, driver="process", sent=0.0)
+            assert verdict.held is held, verdict
