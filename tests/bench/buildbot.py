@@ -33,6 +33,7 @@ BuildmasterConfig = {{
         factory=util.BuildFactory([steps.ShellCommand(command=["echo", "hello"])]),
     )],
     "schedulers": [schedulers.ForceScheduler(name="force", builderNames=["echo"])],
+    "protocols": {{"pb": {{"port": "tcp:{inner}:interface=127.0.0.1"}}}},
     "www": {{"port": "tcp:{port}:interface=127.0.0.1"}},
     "buildbotURL": "http://127.0.0.1:{port}/",
     "db": {{"db_url": "sqlite:///state.sqlite"}},
@@ -92,7 +93,7 @@ async def buildbot(*, slots: int, venv: Path | None, say: Say) -> AsyncIterator[
             await _run(str(programs / "pip"), "install", "--quiet", *PACKAGES)
         base, port = folder / "base", free_port()
         await _run(str(programs / "buildbot"), "create-master", "-q", str(base))
-        (base / "master.cfg").write_text(CONFIGURATION.format(slots=slots, port=port))
+        (base / "master.cfg").write_text(CONFIGURATION.format(slots=slots, port=port, inner=free_port()))
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [programs / "buildbot", "start", "--nodaemon", str(base)], stdout=log, stderr=log
