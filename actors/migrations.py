@@ -40,8 +40,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-async def migrate(database: Database, packages: Sequence[str] = ("actors", "buildsys")) -> list[str]:
-    """Apply what is missing, each file in a transaction of its own, and return the names of what was applied.
+async def migrate(database: Database, packages: Sequence[str] = ("actors",)) -> list[str]:
+    """Apply what is missing of the packages' files, each in a transaction of its own; the names of what was applied.
 
     Safe to run from many processes at once. Raises `MigrationChanged` and `SchemaTooNew` before anything is applied.
     """

@@ -50,7 +50,7 @@ from buildsys.store.deliveries import Deliveries
 from buildsys.store.hints import Hints
 from buildsys.store.logs import Logs
 from buildsys.store.projects import Projects
-from buildsys.store.queries import QUERIES
+from buildsys.store.queries import PACKAGES, QUERIES
 from buildsys.store.secrets import Cipher
 from buildsys.store.tokens import Tokens
 from buildsys.web.app import Services, create_app
@@ -199,7 +199,9 @@ class App:
             )
         application.add_routes(node.routes())
         await _answer(stack, application, listener)
-        write_private(self.folder.path / "server.url", f"{self.url}\n".encode())
+        known = self.folder.path / "server.url"
+        write_private(known, f"{self.url}\n".encode())
+        stack.callback(known.unlink, missing_ok=True)
         return dispatcher
 
     async def _database(self, stack: AsyncExitStack) -> Database:
@@ -208,7 +210,7 @@ class App:
             postgres = await stack.enter_async_context(EmbeddedPostgres(self.folder.part("postgres")))
             dsn = postgres.dsn
         database = await stack.enter_async_context(Database(dsn, size=20))
-        for migration in await migrate(database):
+        for migration in await migrate(database, PACKAGES):
             logger.info("migrated", migration=migration)
         return database
 

@@ -74,7 +74,7 @@ def postgres_template(postgres_server: str) -> str:
     async def create() -> None:
         await _run(postgres_server, "CREATE DATABASE template_migrated")
         async with Database(f"postgresql://tests@/template_migrated?host={postgres_server}") as database:
-            await migrate(database)
+            await migrate(database, ["actors", "buildsys"])
 
     asyncio.run(create())
     return "template_migrated"

@@ -114,13 +114,14 @@ async def _migrate(config: Config) -> list[str]:
     from actors import Database, migrate
     from buildsys.data_folder import DataFolder
     from buildsys.postgres import EmbeddedPostgres
+    from buildsys.store.queries import PACKAGES
 
     async with contextlib.AsyncExitStack() as stack:
         url = config.database_url
         if url is None:
             folder = stack.enter_context(DataFolder(config.data_dir, secret_key_file=config.secret_key_file))
             url = (await stack.enter_async_context(EmbeddedPostgres(folder.part("postgres")))).dsn
-        return await migrate(await stack.enter_async_context(Database(url, size=1, patience=PATIENCE)))
+        return await migrate(await stack.enter_async_context(Database(url, size=1, patience=PATIENCE)), PACKAGES)
 
 
 @contextlib.contextmanager
