@@ -6,6 +6,7 @@ Its own words (master, worker) are those of its configuration file and stay in t
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import tempfile
@@ -74,11 +75,11 @@ class Buildbot:
     async def _force(self) -> int:
         order = {"id": 1, "jsonrpc": "2.0", "method": "force", "params": {}}
         async with self._session.post("forceschedulers/force", json=order) as response:
-            return int((await response.json())["result"][0])
+            return int(json.loads(await response.read())["result"][0])
 
     async def _get(self, path: str, name: str) -> list[dict[str, Any]]:
         async with self._session.get(path) as response:
-            return list((await response.json())[name])
+            return list(json.loads(await response.read())[name])
 
 
 @asynccontextmanager
