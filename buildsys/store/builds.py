@@ -134,8 +134,11 @@ class Builds:
             case _:
                 scope, limit = {"project": None, "account": None}, "the system's limit of running builds"
         holders = await self._database.many(QUERIES["active_holders"], **scope)
+        if not holders:
+            return f"{limit} is used up"
         names = ", ".join(f"{holder['project']} #{holder['number']}" for holder in holders)
-        return f"{limit} is used up" + (f", among others by {names}" if names else "")
+        more = holders[0]["running"] - len(holders)
+        return f"{limit} is used up by {names}" + (f" and {more} more" if more else "")
 
     async def _waiting_for_runner(self, build: UUID) -> str | None:
         offer = await self._database.one(QUERIES["assignment_waiting"], build=build)

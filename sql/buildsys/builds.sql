@@ -65,8 +65,8 @@ SELECT * FROM jobs WHERE build = :build ORDER BY position;
 SELECT * FROM steps WHERE build = :build ORDER BY job, number;
 
 -- name: active_holders :many
--- The oldest builds that count against a limit now: of a project, an account, or all.
-SELECT p.name AS project, b.number
+-- The oldest builds that count against a limit now, of a project, an account, or all, and how many there are in all.
+SELECT p.name AS project, b.number, count(*) OVER () AS running
 FROM builds b JOIN projects p ON p.id = b.project
 WHERE b.state IN ('starting', 'running')
   AND (:project::uuid IS NULL OR b.project = :project)
