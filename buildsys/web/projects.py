@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -19,7 +20,8 @@ from buildsys.store.projects import Projects
 from buildsys.web.codec import Limit, Text, decode_body, decode_query, json_response
 from buildsys.web.services import Stores, WebSettings
 
-Name = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9_.-]{0,62}\Z")]
+NAME = r"\A[a-z0-9][a-z0-9_.-]{0,62}\Z"
+Name = Annotated[str, msgspec.Meta(pattern=NAME)]
 Running = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
@@ -28,7 +30,7 @@ class CredentialInput(Credential, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class NewProject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: Name
+    name: Text
     repository: Text
     image: Text | None = None
     build_command: Text | None = None
@@ -87,6 +89,11 @@ class ProjectRoutes:
     async def create(self, request: web.Request) -> web.Response:
         """Make a project; this answer, and `webhook`, tell the secret."""
         new = await decode_body(request, NewProject)
+        if not re.search(NAME, new.name):
+            raise Invalid(
+                f"{new.name!r} is not a project's name: at `$.name` are expected 1 to 63 of a-z, 0-9, '-', '_' and '.', "
+                "the first of them a letter or a digit"
+            )
         settings = self._checked(
             ProjectSettings(
                 repository=new.repository,
