@@ -100,7 +100,8 @@ async def buildbot(*, slots: int, venv: Path | None, say: Say) -> AsyncIterator[
                 [programs / "buildbot", "start", "--nodaemon", str(base)], stdout=log, stderr=log
             )
         try:
-            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}/api/v2/") as session:
+            plain = {"Accept-Encoding": "identity"}  # what it calls deflate is not
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}/api/v2/", headers=plain) as session:
                 running = Buildbot(session=session, pid=process.pid)
                 await until(running.connected, what="Buildbot to be ready")
                 yield running
