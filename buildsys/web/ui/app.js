@@ -39,7 +39,7 @@ function showLogin() {
         problem.textContent = error.status === 401 ? "This token is not valid." : error.message;
       }
     },
-  }, element("h1", {}, "Sign in"), element("div", { class: "dim" }, "With an API token; “buildsys up” prints the first one."), token, element("button", { class: "primary" }, "Sign in"), problem);
+  }, element("h1", {}, "Sign in"), element("div", { class: "dim" }, "With an API token. “buildsys up” says where the first one is."), token, element("button", { class: "primary" }, "Sign in"), problem);
   show(element("div", { class: "card login" }, form));
   token.focus();
 }
@@ -53,7 +53,7 @@ async function showBuilds() {
     const rows = builds.map((build) => element("a", { class: "row", href: `#/builds/${build.id}` },
       badge(build),
       element("div", {}, element("div", { class: "title" }, build.title || build.workflow), caption(build)),
-      element("div", { class: "dim" }, build.started_at ? duration(build.started_at, build.stopped_at) : "", " · ", ago(build.queued_at))));
+      element("div", { class: "dim" }, build.started_at ? `${duration(build.started_at, build.stopped_at)} · ` : "", ago(build.queued_at))));
     if (before) list.append(...rows);
     else list.replaceChildren(...(rows.length ? rows : [element("div", { class: "empty" }, "No builds yet. Add a project with “buildsys project add”.")]));
     more.hidden = !next;
@@ -86,24 +86,35 @@ async function showBuild(id) {
       if (verb === "retry") location.hash = `#/builds/${changed.id}`;
       else await refresh();
     } catch (error) {
-      head.append(element("div", { class: "notice error" }, error.message));
+      event.target.disabled = false;
+      notices.append(element("div", { class: "notice error" }, error.message));
     }
   };
 
+  // The buttons stay the same ones whatever is drawn again: a click on one that was just replaced would be lost.
+  const cancel = element("button", { class: "danger", onclick: act("cancel") }, "Cancel");
+  const retry = element("button", { onclick: act("retry") }, "Run again");
+  const status = element("div", { class: "history dim" });
+  const notices = element("div");
+  head.append(
+    element("div", { class: "head" },
+      element("div", {}, element("h1", {}, build.title || build.workflow), caption(build)),
+      element("div", { class: "actions" }, cancel, retry,
+        element("a", { class: "button", href: `/api/v1/builds/${id}/logs?format=text`, target: "_blank", rel: "noopener" }, "Log as text"))),
+    status, notices);
+
   const draw = () => {
     const stopped = build.state === "stopped";
-    const canceling = !stopped && build.cancel_requested_at;
-    head.replaceChildren(
-      element("div", { class: "head" },
-        element("div", {}, element("h1", {}, build.title || build.workflow), caption(build)),
-        element("div", { class: "actions" },
-          stopped ? element("button", { onclick: act("retry") }, "Run again")
-            : element("button", { class: "danger", disabled: Boolean(canceling), onclick: act("cancel") }, canceling ? "Canceling…" : "Cancel"),
-          element("a", { href: `/api/v1/builds/${id}/logs?format=text`, target: "_blank", rel: "noopener" }, element("button", {}, "Log as text")))),
-      element("div", { class: "history dim" }, badge(build), element("span", {}, duration(build.started_at ?? build.queued_at, build.stopped_at)),
-        ...build.history.map((past) => element("span", {}, `${past.state} ${new Date(past.at).toLocaleTimeString()}`))),
+    const canceling = !stopped && Boolean(build.cancel_requested_at);
+    cancel.hidden = stopped;
+    retry.hidden = !stopped;
+    cancel.disabled = canceling;
+    cancel.textContent = canceling ? "Canceling…" : "Cancel";
+    status.replaceChildren(badge(build), element("span", {}, duration(build.started_at ?? build.queued_at, build.stopped_at)),
+      ...build.history.map((past) => element("span", {}, `${past.state} ${new Date(past.at).toLocaleTimeString()}`)));
+    notices.replaceChildren(
       build.waiting ? element("div", { class: "notice" }, build.waiting) : "",
-      build.reason ? element("div", { class: `notice ${stopped ? "error" : ""}` }, build.reason) : "");
+      build.reason ? element("div", { class: `notice ${build.outcome ?? ""}` }, build.reason) : "");
     for (const job of build.jobs) drawJob(job);
   };
 

@@ -33,7 +33,7 @@ export class LogView {
     const pinned = this.node.scrollTop + this.node.clientHeight >= this.node.scrollHeight - 30;
     for (const line of lines) {
       let block = this.node.lastElementChild;
-      if (!block || block.tagName !== "PRE" || block.lines >= BLOCK) {
+      if (!block || block.tagName !== "PRE" || (block.lines >= BLOCK && !this.open)) {
         block = element("pre");
         block.lines = 0;
         this.node.append(block);
@@ -54,7 +54,7 @@ export class LogView {
       this.count -= first.lines;
       first.remove();
       if (!this.node.querySelector(".dim")) {
-        this.node.prepend(element("div", { class: "dim" }, "\u00a0 The beginning is not shown here; open the whole log as text."));
+        this.node.prepend(element("div", { class: "dim" }, "The beginning is not shown here; open the whole log as text."));
       }
     }
   }
