@@ -91,7 +91,7 @@ class ProjectRoutes:
         new = await decode_body(request, NewProject)
         if not re.search(NAME, new.name):
             raise Invalid(
-                f"{new.name!r} is not a project's name: at `$.name` are expected 1 to 63 of a-z, 0-9, '-', '_' and '.', "
+                f"{new.name!r} is not a project's name: `$.name` takes 1 to 63 of a-z, 0-9, '-', '_' and '.', "
                 "the first of them a letter or a digit"
             )
         settings = self._checked(
