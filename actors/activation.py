@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -27,20 +27,20 @@ from actors.turn import ScheduleRow, Statement, Turn, current_turn, enter, turn_
 logger = structlog.get_logger(__name__)
 
 
-class TurnLock:
+class TurnLock(Protocol):
     """Where code beside turns waits for its own: the actor's mailbox, in the same order as calls."""
 
     async def take(self, activation: Activation) -> None:
         """Wait for an exclusive turn. Raises `ActorReset` where the activation has ended meanwhile."""
-        raise NotImplementedError
+        ...
 
     def give(self) -> None:
         """End the turn."""
-        raise NotImplementedError
+        ...
 
     def reset(self) -> None:
         """The activation has ended; end what is left of it."""
-        raise NotImplementedError
+        ...
 
 
 class Activation:
@@ -199,7 +199,7 @@ class Activation:
         """Start what is due, and have the rest rung in time."""
         if self.dead is None:
             self.runs.fire()
-        for at in self.runs.pending():
+        for at in self.runs.unnoted():
             self._shared.alarms.note(at, self.id)
 
     def end(self, reason: BaseException, *, again: bool = True) -> None:

@@ -72,12 +72,16 @@ class Committer:
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._stopped = False
         self.transactions = 0
         self.turns = 0
 
     def submit(self, fence: Fence, turn: Turn) -> asyncio.Future[None]:
         """Commit a turn's writes with the next group, after those submitted before."""
         commit = Commit(fence, turn)
+        if self._stopped:
+            commit.fail(ActorUnavailable("the node has stopped; nothing was written"))
+            return commit.done
         self._waiting.append(commit)
         self._idle.clear()
         self._wanted.set()
@@ -95,6 +99,7 @@ class Committer:
                     self._wanted.clear()
                     self._idle.set()
         finally:
+            self._stopped = True
             for commit in (*group, *self._waiting):
                 commit.fail(ActorUnavailable("the node stopped before the commit's outcome was known"))
 

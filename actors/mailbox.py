@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
-from actors.activation import Activation, TurnLock
+from actors.activation import Activation
 from actors.database import LOST
 from actors.errors import ActorReset, ActorsError, ActorUnavailable, Overloaded
 from actors.kind import Kind
@@ -47,7 +47,7 @@ class _Beside:
         self.over = asyncio.Event()
 
 
-class Mailbox(TurnLock):
+class Mailbox:
     """Runs one turn at a time. A pump runs while there is something to do; an idle mailbox costs memory alone."""
 
     def __init__(self, *, id: ActorId, kind: Kind, shared: Shared, placement: Placement) -> None:

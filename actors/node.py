@@ -31,6 +31,9 @@ from actors.shared import NodeSettings, Shared
 
 A = TypeVar("A", bound=Actor)
 
+GIVE_BACK = 5.0
+"""Seconds in which a leaving node tells the database so."""
+
 MAX_BODY = 64 << 20
 """Bytes of a request from another node, well above what a batch of calls may hold."""
 
@@ -187,11 +190,13 @@ class Node:
                 await self._router.close()
 
     async def _drain(self) -> None:
-        """Finish and give back; what cannot be done in time, or without the database, its lease's end does."""
-        with contextlib.suppress(TimeoutError, *LOST):
+        """Finish and give back; what cannot be done in time, or without the database, the end of the lease does."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_limit):
                 await self.catalog.drain()
                 await self._committer.flush()
+        with contextlib.suppress(*LOST):
+            async with asyncio.timeout(GIVE_BACK):
                 await self._placement.release()
                 await self._lease.end()
 

@@ -49,11 +49,12 @@ class Runs:
         schedule.woken = False
         return self._activation.beside(self._run(name, schedule.version, schedule.row), name=name)
 
-    def pending(self) -> Iterator[datetime]:
-        """When those that wait are due."""
+    def unnoted(self) -> Iterator[datetime]:
+        """When those that wait are due, told once for each time."""
         for name in self._activation.schedules.names():
             schedule = self._activation.schedules.get(name)
-            if schedule is not None and schedule.ready and name in self._activation.kind.rules:
+            if schedule is not None and schedule.ready and schedule.noted != schedule.row.due_at:
+                schedule.noted = schedule.row.due_at
                 yield schedule.row.due_at
 
     def inherit(self, failed: dict[str, BaseException]) -> list[str]:

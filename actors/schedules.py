@@ -10,12 +10,16 @@ from actors.turn import ScheduleRow
 
 
 class Schedule:
-    """One schedule. `version` counts its changes; it may only run in the version that is `stored`."""
+    """One schedule. `version` counts its changes; it may only run in the version that is `stored`.
+
+    `noted` is the time for which it will be rung.
+    """
 
     def __init__(self, row: ScheduleRow, *, version: int = 1, stored: int = 1) -> None:
         self.row = row
         self.version = version
         self.stored = stored
+        self.noted: datetime | None = None
         self.running = False
         self.woken = False
 

@@ -73,7 +73,7 @@ async def test_a_fenced_actor_fails_alone_in_its_group(alone: Setup, database: D
 
 async def test_a_killed_nodes_actors_wake_up_elsewhere_when_its_lease_is_over(database: Database) -> None:
     world = World()
-    async with cluster(database, 2, world=world, lease_ttl=2.0) as nodes:
+    async with cluster(database, 2, world=world, lease_ttl=4.0) as nodes:
         one, two = nodes.declared
         await one.get().increment()
         await one.get("b").set("alarm", 0.5)
@@ -82,7 +82,7 @@ async def test_a_killed_nodes_actors_wake_up_elsewhere_when_its_lease_is_over(da
         assert await two.get().increment() == 2
         assert await two.get().where() == "node-2"
         await until(lambda: world.count("alarm") == 1)
-        assert asyncio.get_running_loop().time() - started < 2.0 + 1.5
+        assert asyncio.get_running_loop().time() - started < 4.0 + 1.5
 
 
 async def test_a_drained_node_hands_over_at_once(database: Database) -> None:
@@ -98,6 +98,15 @@ async def test_a_drained_node_hands_over_at_once(database: Database) -> None:
             assert await staying.declared[0].get().increment() == 101
 
 
+async def test_a_stuck_turn_does_not_keep_a_node_from_leaving(database: Database) -> None:
+    async with cluster(database, 1, drain_limit=0.2, turn_limit=60.0) as nodes:
+        stuck = asyncio.ensure_future(nodes.declared[0].get().hang())
+        await nodes.declared[0].get("b").increment()
+    with pytest.raises(ActorUnavailable):
+        await stuck
+    assert await database.pool.fetchval("SELECT count(*) FROM actors.actors WHERE owner IS NOT NULL") == 0
+
+
 async def test_a_node_that_starts_again_owns_its_actors_at_once(database: Database) -> None:
     async with cluster(database, 1, lease_ttl=60.0) as nodes:
         await nodes.declared[0].get().increment()
@@ -109,7 +118,7 @@ async def test_a_node_that_starts_again_owns_its_actors_at_once(database: Databa
 
 async def test_a_replaced_node_fails(database: Database) -> None:
     async def replace() -> None:
-        async with cluster(database, 1, lease_ttl=0.3) as nodes:
+        async with cluster(database, 1, lease_ttl=1.5) as nodes:
             await database.pool.execute("UPDATE actors.nodes SET incarnation = incarnation + 1")
             async with asyncio.timeout(5):
                 await nodes.nodes[0].wait_failed()
@@ -120,7 +129,7 @@ async def test_a_replaced_node_fails(database: Database) -> None:
 
 
 async def test_a_lost_lease_drops_the_activations_and_is_taken_anew(database: Database) -> None:
-    async with cluster(database, 1, lease_ttl=0.5) as nodes:
+    async with cluster(database, 1, lease_ttl=3.0) as nodes:
         one = nodes.declared[0]
         assert await one.get().increment() == 1
         await database.pool.execute("UPDATE actors.nodes SET lease_until = now() - interval '1 hour'")
