@@ -44,10 +44,10 @@ class Scheduler(Actor):
     async def alarm(self) -> None:
         """Claim what may start now, say of the others why they wait, and start what was claimed."""
         async with self.ctx.transaction() as tx:
-            stale = await tx.many(QUERIES["queue_stale"], seconds=START_DEADLINE * 1.5)
-            room = max(0, self._start_concurrency - len(self._starting))
-            claimed = await tx.many(QUERIES["queue_claim"], max_running=self._max_running, size=room)
-            await tx.execute(QUERIES["queue_explain"])
+            room = self._start_concurrency - len(self._starting)
+            stale = await tx.many(QUERIES["queue_stale"], seconds=START_DEADLINE * 1.5, size=room)
+            claimed = await tx.many(QUERIES["queue_claim"], max_running=self._max_running, size=room - len(stale))
+            await tx.execute(QUERIES["queue_explain"], max_running=self._max_running)
             self.ctx.set_alarm(self.ctx.clock.now() + timedelta(seconds=TICK))
         for row in (*stale, *claimed):
             if row["build"] not in self._starting:

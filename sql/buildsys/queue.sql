@@ -36,7 +36,8 @@ WHERE q.build = locked.build
 RETURNING q.build;
 
 -- name: queue_explain :exec
--- Write for those left behind which limit holds them back, where that has changed. Run after queue_claim, in its transaction.
+-- Write for those left behind which limit holds them back, where that has changed; none does where they only wait for
+-- others to be started. Run after queue_claim, in its transaction.
 WITH busy AS (
     SELECT account, project FROM builds WHERE state IN ('starting', 'running')
     UNION ALL
@@ -45,7 +46,7 @@ WITH busy AS (
     SELECT q.build,
            CASE WHEN (SELECT count(*) FROM busy b WHERE b.project = q.project) >= p.max_running THEN 'project'
                 WHEN (SELECT count(*) FROM busy b WHERE b.account = q.account) >= a.max_running THEN 'account'
-                ELSE 'system' END AS waits_for
+                WHEN (SELECT count(*) FROM busy) >= :max_running::bigint THEN 'system' END AS waits_for
     FROM queue q JOIN projects p ON p.id = q.project JOIN accounts a ON a.id = q.account
     WHERE q.claimed_at IS NULL
 )
@@ -54,9 +55,14 @@ FROM reasons r
 WHERE q.build = r.build AND q.waits_for IS DISTINCT FROM r.waits_for;
 
 -- name: queue_stale :many
--- Claims that have not led to a start for so long (seconds) that it must be tried again.
+-- Claims that have not led to a start for so long (seconds) that it must be tried again, the oldest first, at most `size`.
 UPDATE queue SET claimed_at = now()
-WHERE claimed_at < now() - make_interval(secs => :seconds)
+WHERE build IN (
+    SELECT build FROM queue
+    WHERE claimed_at < now() - make_interval(secs => :seconds)
+    ORDER BY claimed_at
+    LIMIT :size
+)
 RETURNING build;
 
 -- name: queue_length :one

@@ -1,0 +1,277 @@
+"""The durable objects on a real database, with a runner that does as a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+from uuid import UUID, uuid4
+
+import zstandard
+
+from actors import Clock, Context, Database, Namespace, Node, NodeSettings, SystemClock
+from actors.testing import Cluster, run_alarm, run_in_actor
+from buildsys.core.assignment import (
+    Assignment,
+    ContainerStarted,
+    Item,
+    JobStopped,
+    LogBatch,
+    Poll,
+    PollReply,
+    Report,
+    ReportReply,
+    StepStarted,
+    StepStopped,
+)
+from buildsys.core.build import Build, Outcome, State
+from buildsys.core.plan import JobPlan, Plan, StepPlan
+from buildsys.core.project import Project, ProjectSettings
+from buildsys.objects import scheduler
+from buildsys.objects.build_buddy import BuildBuddy, BuildLimits
+from buildsys.objects.dispatcher import Dispatcher
+from buildsys.objects.scheduler import Scheduler
+from buildsys.store.assignments import Assignments
+from buildsys.store.builds import Builds, NewBuild
+from buildsys.store.hints import Hints
+from buildsys.store.logs import Logs
+from buildsys.store.projects import Projects
+from buildsys.store.secrets import Cipher
+
+LIMITS = BuildLimits(startup=120.0, silence=120.0, grace=1.0)
+
+
+def plan_of(**needs: tuple[str, ...]) -> Plan:
+    """A plan of jobs with one step each, which need each other as given."""
+    step = StepPlan(number=1, name="say", run="echo hello")
+    return Plan(
+        workflow="ci.yml",
+        jobs=tuple(
+            JobPlan(id=id, name=id, runs_on=("linux",), needs=need, steps=(step,)) for id, need in needs.items()
+        ),
+    )
+
+
+ONE_JOB = plan_of(a=())
+
+
+async def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """What the condition, or the awaitable that it returns, gives once that is true."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """One node's namespaces, and what runners of this node talk to."""
+
+    node: Node
+    builds: Namespace[BuildBuddy]
+    schedulers: Namespace[Scheduler]
+    dispatcher: Dispatcher
+
+    @property
+    def scheduler(self) -> Scheduler:
+        return self.schedulers.get(scheduler.SINGLETON)
+
+    def buddy(self, build: UUID) -> BuildBuddy:
+        return self.builds.get(str(build))
+
+    async def ring(self) -> None:
+        """Let the Scheduler look at the queue, once or more often: it goes on by itself."""
+
+        async def set_alarm(scheduler: Scheduler) -> None:
+            scheduler.ctx.set_alarm(scheduler.ctx.clock.now())
+
+        await run_in_actor(self.scheduler, set_alarm)
+        await run_alarm(self.scheduler)
+
+
+class Bench:
+    """Stores on one database, and nodes in this process."""
+
+    def __init__(self, database: Database, hints: Hints) -> None:
+        self.database = database
+        self.hints = hints
+        self.projects = Projects(database=database, cipher=Cipher(key=bytes(32)))
+        self.builds = Builds(database=database)
+        self.assignments = Assignments(database=database)
+        self.logs = Logs(database=database)
+
+    async def project(self, name: str = "shop", *, max_running: int | None = None) -> Project:
+        return await self.projects.create(
+            name, ProjectSettings(repository="https://git.example/shop.git", max_running=max_running)
+        )
+
+    async def queue(
+        self, project: Project, *, plan: Plan = ONE_JOB, priority: int = 0, time_limit: float = 1200.0
+    ) -> UUID:
+        made = await self.builds.insert(
+            NewBuild(
+                project=project.id,
+                workflow=plan.workflow,
+                event="push",
+                branch="main",
+                commit="c" * 40,
+                title="Change",
+                plan=plan,
+                time_limit=time_limit,
+                priority=priority,
+            )
+        )
+        assert made is not None
+        return made
+
+    async def state(self, build: UUID) -> tuple[State, Outcome | None]:
+        found = await self.builds.get(build)
+        return found.state, found.outcome
+
+    async def states(self) -> dict[UUID, State]:
+        rows = await self.database.pool.fetch("SELECT id, state FROM builds")
+        return {row["id"]: State(row["state"]) for row in rows}
+
+    async def started(self) -> set[UUID]:
+        return {build for build, state in (await self.states()).items() if state != State.QUEUED}
+
+    async def stopped(self, build: UUID) -> Build:
+        await until(lambda: self._is_stopped(build))
+        return await self.builds.get(build)
+
+    async def kinds(self, build: UUID) -> list[str]:
+        """The kinds of the log's records; their cursors have neither hole nor overlap."""
+        records = await self.logs.read(build, after=0, size=10_000)
+        for before, after in pairwise(records):
+            assert after.first == before.last + 1
+        assert not records or records[0].first == 1
+        return [record.kind for record in records]
+
+    @asynccontextmanager
+    async def nodes(
+        self,
+        size: int = 1,
+        *,
+        buddy: type[BuildBuddy] = BuildBuddy,
+        limits: BuildLimits = LIMITS,
+        max_running: int = 100,
+        clock: Clock | None = None,
+        lease_ttl: float = 12.0,
+    ) -> AsyncIterator[Cluster[Objects]]:
+        clock = clock or SystemClock()
+
+        def make(ctx: Context) -> BuildBuddy:
+            return buddy(ctx, projects=self.projects, assignments=self.assignments, hints=self.hints, limits=limits)
+
+        def declare(node: Node) -> Objects:
+            builds = node.namespace("build", buddy, make)
+            schedulers = node.namespace(
+                "scheduler",
+                Scheduler,
+                lambda ctx: Scheduler(
+                    ctx, buddies=builds, hints=self.hints, max_running=max_running, start_concurrency=6
+                ),
+            )
+            dispatcher = Dispatcher(assignments=self.assignments, buddies=builds, hints=self.hints, clock=clock)
+            return Objects(node=node, builds=builds, schedulers=schedulers, dispatcher=dispatcher)
+
+        settings = NodeSettings(lease_ttl=lease_ttl)
+        async with Cluster(self.database, size, declare=declare, clock=clock, settings=settings) as cluster:
+            yield cluster
+
+    async def _is_stopped(self, build: UUID) -> bool:
+        return (await self.state(build))[0] == State.STOPPED
+
+
+@asynccontextmanager
+async def bench_on(database: Database) -> AsyncIterator[Bench]:
+    async with Hints(database=database) as hints:
+        yield Bench(database, hints)
+
+
+class Hand:
+    """A runner that pulls when it is told to, and reports what it is told to."""
+
+    def __init__(self, objects: Objects, *, id: UUID | None = None, incarnation: int = 1) -> None:
+        self.objects = objects
+        self.id = id or uuid4()
+        self.incarnation = incarnation
+        self.holding: tuple[UUID, ...] = ()
+
+    async def poll(self, *, slots: int = 1, wait: float = 0.0, labels: tuple[str, ...] = ("linux",)) -> PollReply:
+        reply = await self.objects.dispatcher.poll(
+            Poll(
+                runner=str(self.id),
+                name="hand",
+                incarnation=self.incarnation,
+                drivers=("process",),
+                labels=labels,
+                slots=slots,
+                holding=self.holding,
+                wait=wait,
+            )
+        )
+        self.holding = (*self.holding, *(one.id for one in reply.assignments))
+        return reply
+
+    async def take(self) -> Assignment:
+        """The next job, once there is one."""
+        while not (found := (await self.poll(wait=20.0)).assignments):
+            pass
+        return found[0]
+
+    async def report(self, assignment: Assignment, *items: Item) -> ReportReply:
+        return await self.objects.dispatcher.report(
+            Report(
+                assignment=assignment.id,
+                build=assignment.build,
+                runner=str(self.id),
+                incarnation=self.incarnation,
+                items=items,
+            )
+        )
+
+    async def run(self, assignment: Assignment, outcome: Outcome = Outcome.SUCCESS) -> None:
+        """Report a whole job that prints one line."""
+        await self.report(assignment, *begun(), output(0, b"hello\n"), *ended(outcome))
+
+
+def _now() -> Any:
+    return SystemClock().now()
+
+
+def begun() -> tuple[Item, ...]:
+    """From the first item of a job's reports to its first step's output."""
+    return (
+        StepStarted(step=0, at=_now()),
+        ContainerStarted(container="c1", driver="process", at=_now()),
+        StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=_now()),
+        StepStarted(step=1, at=_now()),
+    )
+
+
+def output(offset: int, text: bytes, *, step: int = 1) -> LogBatch:
+    return LogBatch(
+        step=step,
+        offset=offset,
+        end=offset + len(text),
+        lines=text.count(b"\n") + (not text.endswith(b"\n")),
+        frame=zstandard.compress(text),
+        at=_now(),
+    )
+
+
+def ended(outcome: Outcome = Outcome.SUCCESS) -> tuple[Item, ...]:
+    """The last items of a job whose step ended so."""
+    exit_code = {Outcome.SUCCESS: 0, Outcome.FAILED: 1}.get(outcome)
+    return (
+        StepStopped(step=1, outcome=outcome, exit_code=exit_code, at=_now()),
+        JobStopped(outcome=outcome, at=_now()),
+    )
