@@ -18,7 +18,7 @@ QUERIES = {
 async def test_the_schema_takes_it(database: Database, name: str) -> None:
     async with database.pool.acquire() as connection:
         statement = await connection.prepare(QUERIES[name].text)
-    assert len(statement.get_parameters()) == len(QUERIES[name].params)
+        assert len(statement.get_parameters()) == len(QUERIES[name].params)
 
 
 @pytest.mark.parametrize(
