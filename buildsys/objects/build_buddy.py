@@ -63,6 +63,9 @@ class BuildBuddy(Actor):
         if self._row is None:
             self._life = BuildLife(id=self._id, jobs={}, state=State.STOPPED)
             return
+        if self._row["state"] == State.QUEUED:  # nothing is stored of its jobs, nor in its log
+            self._life = BuildLife.of_plan(self._id, msgspec.convert(self._row["plan"], Plan))
+            return
         self._life = await self._stored_life(self._row)
         tail = await self.ctx.database.one(QUERIES["log_tail"], build=self._id)
         self._cursor = tail["last"] if tail else 0

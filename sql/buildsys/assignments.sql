@@ -17,9 +17,10 @@ RETURNING a.id, a.build, a.job;
 
 -- name: assignment_held :many
 -- All that a runner holds, stamped with its present incarnation so that an older life of it can do nothing more.
-UPDATE assignments SET incarnation = :incarnation
-WHERE runner = :runner AND incarnation <= :incarnation
-RETURNING id, build, job, cancel;
+WITH fenced AS (
+    UPDATE assignments SET incarnation = :incarnation WHERE runner = :runner AND incarnation < :incarnation
+)
+SELECT id, build, job, cancel FROM assignments WHERE runner = :runner AND incarnation <= :incarnation;
 
 -- name: assignment_cancel :exec
 -- Ask the runner of an assignment to end it.
