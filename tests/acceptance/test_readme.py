@@ -43,6 +43,13 @@ def test_every_command_is_told_of() -> None:
         assert re.search(rf"\b{command}\b", told), command
 
 
+def test_every_option_is_one_of_a_command() -> None:
+    known = {option for command in _commands(main) for parameter in command.params for option in parameter.opts}
+    told = {option for code in re.findall(r"`([^`\n]+)`", TEXT) for option in re.findall(r"(?<![\w-])--[a-z-]+", code)}
+    assert told - known == {"--help", "--server-url"}
+    assert "(where `--server-url` is `--server`)" in TEXT
+
+
 def test_the_unit_starts_the_server_with_options_it_has() -> None:
     unit = block("ini", containing="ExecStart")
     (start,) = re.findall(r"^ExecStart=\S+/buildsys (.+)$", unit, re.MULTILINE)
@@ -99,6 +106,16 @@ def test_it_keeps_to_the_words_of_the_house(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     strange = r"\b(?:tasks?|workers?|agents?|masters?|slaves?|managers?|handlers?|helpers?|utils)\b|/work\b|/tmp\b"
     assert re.findall(strange, text, re.IGNORECASE) == []
+
+
+def _commands(group: click.Group) -> Iterator[click.Command]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield command
+        if isinstance(command, click.Group):
+            yield from _commands(command)
 
 
 def _setting(field: Field) -> str:
