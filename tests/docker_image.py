@@ -6,6 +6,7 @@ dash_image()      dash and the GNU tools, as Debian has them
 bash_image()      bash as `sh` and the GNU tools, as Fedora has them
 no_shell_image()  one static program and no `sh`
 no_tools_image()  a `sh` without the commands that the init needs
+python_image()    busybox, git, and the Python of these tests with its standard library
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -65,6 +68,10 @@ def no_tools_image() -> str:
     return _image("no-tools", shell="dash", programs=("cat", "dd"))
 
 
+def python_image() -> str:
+    return _image("python", busybox=True, programs=("git",), python=True)
+
+
 @functools.cache
 def _missing() -> str | None:
     for program in ("docker", "busybox"):
@@ -77,7 +84,13 @@ def _missing() -> str | None:
 
 @functools.cache
 def _image(
-    name: str, *, busybox: bool = False, shell: str | None = None, programs: Iterable[str] = (), user: str = ""
+    name: str,
+    *,
+    busybox: bool = False,
+    shell: str | None = None,
+    programs: Iterable[str] = (),
+    python: bool = False,
+    user: str = "",
 ) -> str:
     """Import a root file system with these programs, and say its name. An earlier run's is taken if it is the same."""
     content = io.BytesIO()
@@ -92,6 +105,8 @@ def _image(
             _add_link(tar, "bin/sh", f"/usr/bin/{shell}")
         for program in programs:
             _add_program(tar, program)
+        if python:
+            _add_python(tar)
         if "git" in programs:
             tar.add("/usr/share/git-core/templates", "usr/share/git-core/templates")
     tag = f"buildsys-test-{name}:1"
@@ -120,6 +135,25 @@ def _add_program(tar: tarfile.TarFile, program: str) -> None:
         raise FileNotFoundError(f"no {program} on this host to make a test image of")
     source = Path(found).resolve()
     tar.add(source, f"usr/bin/{program}")
+    _add_libraries(tar, source)
+
+
+def _add_python(tar: tarfile.TarFile) -> None:
+    """Add this Python as `python3`, without what was installed beside its standard library."""
+    source = Path(sys.executable).resolve()
+    tar.add(source, "usr/bin/python3")
+    _add_libraries(tar, source)
+    library = Path(sysconfig.get_path("stdlib"))
+    left_out = {"site-packages", "dist-packages", "test", "idlelib", "__pycache__"}
+    for file in sorted(library.rglob("*")):
+        inner = file.relative_to(library)
+        if file.is_file() and left_out.isdisjoint(inner.parts) and file.suffix != ".a":
+            tar.add(file, f"usr/lib/{library.name}/{inner}")
+            if file.suffix == ".so":
+                _add_libraries(tar, file)
+
+
+def _add_libraries(tar: tarfile.TarFile, source: Path) -> None:
     linked = subprocess.run(["ldd", source], capture_output=True, text=True).stdout
     for library in re.findall(r"(/\S+) \(0x", linked):
         if library.lstrip("/") not in tar.getnames():
