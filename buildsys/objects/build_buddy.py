@@ -31,6 +31,10 @@ ESCALATION = 120.0
 SETTLING = 5.0
 """Seconds that a fresh activation leaves runners to report what ended in time, before it enforces an overdue limit."""
 
+HEALTH_PAUSE = 15.0
+"""Seconds, at most, between two looks at a build's health: less than an idle actor stays in memory, for a fresh
+activation begins anew to count for how long nothing has been heard."""
+
 
 class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds: to a container's start, of a runner's silence, between TERM and KILL; bytes that a step may print."""
@@ -77,7 +81,7 @@ class BuildBuddy(Actor):
         now = self.ctx.clock.now()
         self._life.start(now)
         self.ctx.execute(QUERIES["queue_delete"], build=self._id)
-        self.ctx.schedule("check_health", now + timedelta(seconds=min(self._limits.startup, self._limits.silence)))
+        self.ctx.schedule("check_health", now + self._health_pause)
         self.ctx.schedule("enforce_time_limit", now + timedelta(seconds=self._time_limit))
         self._save()
 
@@ -163,8 +167,7 @@ class BuildBuddy(Actor):
                 if reason:
                     self._life.stop_job(job, Outcome.ERRORED, now, reason=reason)
             if not self._life.is_stopped:
-                pause = min(self._limits.startup, self._limits.silence) / 4
-                self.ctx.schedule("check_health", now + timedelta(seconds=max(1.0, pause)))
+                self.ctx.schedule("check_health", now + self._health_pause)
             self._save()
 
     async def on_error(self, error: BaseException, source: str) -> None:
@@ -176,6 +179,11 @@ class BuildBuddy(Actor):
     @property
     def _time_limit(self) -> float:
         return float(self._row["time_limit"])
+
+    @property
+    def _health_pause(self) -> timedelta:
+        quarter = min(self._limits.startup, self._limits.silence) / 4
+        return timedelta(seconds=max(1.0, min(quarter, HEALTH_PAUSE)))
 
     def _job(self, assignment: UUID) -> JobLife | None:
         return next((job for job in self._life.jobs.values() if job.assignment == assignment), None)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
@@ -163,7 +164,7 @@ class Bench:
         limits: BuildLimits = LIMITS,
         max_running: int = 100,
         clock: Clock | None = None,
-        lease_ttl: float = 12.0,
+        **settings: Any,
     ) -> AsyncIterator[Cluster[Objects]]:
         clock = clock or SystemClock()
 
@@ -182,8 +183,8 @@ class Bench:
             dispatcher = Dispatcher(assignments=self.assignments, buddies=builds, hints=self.hints, clock=clock)
             return Objects(node=node, builds=builds, schedulers=schedulers, dispatcher=dispatcher)
 
-        settings = NodeSettings(lease_ttl=lease_ttl)
-        async with Cluster(self.database, size, declare=declare, clock=clock, settings=settings) as cluster:
+        node_settings = NodeSettings(**settings)
+        async with Cluster(self.database, size, declare=declare, clock=clock, settings=node_settings) as cluster:
             yield cluster
 
     async def _is_stopped(self, build: UUID) -> bool:
@@ -197,7 +198,9 @@ async def bench_on(database: Database) -> AsyncIterator[Bench]:
 
 
 class Hand:
-    """A runner that pulls when it is told to, and reports what it is told to."""
+    """A runner that pulls when it is told to, and reports what it is told to of one job."""
+
+    assignment: Assignment
 
     def __init__(self, objects: Objects, *, id: UUID | None = None, incarnation: int = 1) -> None:
         self.objects = objects
@@ -222,38 +225,36 @@ class Hand:
         return reply
 
     async def take(self) -> Assignment:
-        """The next job, once there is one."""
+        """The next job, once there is one: from now on it is the one that is reported on."""
         while not (found := (await self.poll(wait=20.0)).assignments):
             pass
-        return found[0]
+        self.assignment = found[0]
+        return self.assignment
 
-    async def report(self, assignment: Assignment, *items: Item) -> ReportReply:
-        return await self.objects.dispatcher.report(
-            Report(
-                assignment=assignment.id,
-                build=assignment.build,
-                runner=str(self.id),
-                incarnation=self.incarnation,
-                items=items,
-            )
+    def words(self, *items: Item) -> Report:
+        return Report(
+            assignment=self.assignment.id,
+            build=self.assignment.build,
+            runner=str(self.id),
+            incarnation=self.incarnation,
+            items=items,
         )
 
-    async def run(self, assignment: Assignment, outcome: Outcome = Outcome.SUCCESS) -> None:
-        """Report a whole job that prints one line."""
-        await self.report(assignment, *begun(), output(0, b"hello\n"), *ended(outcome))
+    async def report(self, *items: Item) -> ReportReply:
+        return await self.objects.dispatcher.report(self.words(*items))
 
-
-def _now() -> Any:
-    return SystemClock().now()
+    async def run(self, outcome: Outcome = Outcome.SUCCESS) -> None:
+        """Report the whole job, which prints one line."""
+        await self.report(*begun(), output(0, b"hello\n"), *ended(outcome))
 
 
 def begun() -> tuple[Item, ...]:
     """From the first item of a job's reports to its first step's output."""
     return (
-        StepStarted(step=0, at=_now()),
-        ContainerStarted(container="c1", driver="process", at=_now()),
-        StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=_now()),
-        StepStarted(step=1, at=_now()),
+        StepStarted(step=0, at=datetime.now(UTC)),
+        ContainerStarted(container="c1", driver="process", at=datetime.now(UTC)),
+        StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=datetime.now(UTC)),
+        StepStarted(step=1, at=datetime.now(UTC)),
     )
 
 
@@ -264,7 +265,7 @@ def output(offset: int, text: bytes, *, step: int = 1) -> LogBatch:
         end=offset + len(text),
         lines=text.count(b"\n") + (not text.endswith(b"\n")),
         frame=zstandard.compress(text),
-        at=_now(),
+        at=datetime.now(UTC),
     )
 
 
@@ -272,6 +273,6 @@ def ended(outcome: Outcome = Outcome.SUCCESS) -> tuple[Item, ...]:
     """The last items of a job whose step ended so."""
     exit_code = {Outcome.SUCCESS: 0, Outcome.FAILED: 1}.get(outcome)
     return (
-        StepStopped(step=1, outcome=outcome, exit_code=exit_code, at=_now()),
-        JobStopped(outcome=outcome, at=_now()),
+        StepStopped(step=1, outcome=outcome, exit_code=exit_code, at=datetime.now(UTC)),
+        JobStopped(outcome=outcome, at=datetime.now(UTC)),
     )

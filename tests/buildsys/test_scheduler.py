@@ -182,7 +182,8 @@ async def test_the_systems_limit_holds_and_its_slots_are_used_again(bench: Bench
         names = "shop #1, shop #2", "shop #2, shop #1"
         assert waiting in [f"the system's limit of running builds is used up by {each}" for each in names]
         hand = Hand(one)
-        await hand.run(await hand.take())
+        await hand.take()
+        await hand.run()
         await until(lambda: _started(bench, set(builds)))
         assert (await bench.builds.get(builds[2])).waiting != waiting
 
