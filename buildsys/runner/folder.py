@@ -132,6 +132,16 @@ class JobFolder:
         """A descriptor of the step's log, None while there is none."""
         return self._open(step, "log")
 
+    def has_log(self, step: int) -> bool:
+        """Whether the step has printed anything."""
+        log = self.open_log(step)
+        if log is None:
+            return False
+        try:
+            return os.fstat(log).st_size > 0
+        finally:
+            os.close(log)
+
     def append_setup(self, text: str, *, least: int) -> None:
         """Add a line to the set-up's log, which goes on at offset `least` where the file itself was lost."""
         with (self.private / "setup" / "log").open("ab") as log:

@@ -4,7 +4,8 @@ The reporter keeps no queue of what it sent. It keeps the few marks of the job's
 comes next is what the position does not have yet, and the log is read again from its file. So a lost answer, a repeated
 one, an orchestrator that is away for an hour and one that goes back all end in the same sequence.
 
-One report is in flight at a time, and what happens meanwhile goes with the next one. A mark waits a moment for company.
+One report is in flight at a time, and what happens meanwhile goes with the next one. A mark waits a moment for company,
+but no longer than until its step has printed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from buildsys.core.assignment import (
     StepStopped,
 )
 from buildsys.errors import BuildsysError
-from buildsys.runner.folder import JobFolder
+from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.follow import FLOOD, LogFollower
 from buildsys.runner.identity import Identity
 from buildsys.runner.interruption import Cause, Interruption
@@ -37,7 +38,7 @@ from buildsys.runner.sequence import advance, counts
 
 Mark = ContainerStarted | StepStarted | StepStopped | JobStopped
 
-LINGER = 0.01
+LINGER = 0.02
 """Seconds that a mark waits for company."""
 
 log = structlog.get_logger(__name__)
@@ -127,7 +128,7 @@ class Reporter:
         """What to send now: empty while nothing is due."""
         pending = self._pending()
         ending = bool(pending) and isinstance(pending[-1], JobStopped)
-        if pending and not ending and time.monotonic() - self._marked_at < LINGER:
+        if pending and not ending and self._linger() > 0 and not self._has_printed():
             return []
         items: list[Item] = []
         position, room = self._position, FLOOD
@@ -150,16 +151,26 @@ class Reporter:
     async def _wait(self, pace: Pace) -> None:
         """Until a mark comes, one has waited long enough, or it is time to look into the open step's log."""
         delay: float | None = None
-        if self._pending():
-            delay = max(self._marked_at + LINGER - time.monotonic(), 0.0)
-        elif self._open_step() is not None:
+        if self._open_step() is not None:
             delay = pace.next()
+        if self._pending():
+            delay = min(self._linger(), delay or LINGER)
         try:
             async with asyncio.timeout(delay):
                 await self._marked.wait()
                 self._marked.clear()
+                pace.reset()
         except TimeoutError:
             return
+
+    def _linger(self) -> float:
+        """The seconds that the oldest mark may still wait."""
+        return max(self._marked_at + LINGER - time.monotonic(), 0.0)
+
+    def _has_printed(self) -> bool:
+        """Whether one of the workflow's own steps is open and has printed."""
+        step = self._open_step()
+        return step not in (None, SETUP) and self._folder.has_log(step)
 
     def _pending(self) -> list[Mark]:
         return [mark for mark in self._marks if not counts(self._position, mark)]
