@@ -34,12 +34,13 @@ PYTHON = Path(sys.base_prefix, "bin")
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A clone of this repository in a folder whose name is not of the easy kind."""
+def checkout(tmp_path: Path) -> Iterator[Path]:
+    """A clone of this repository in a folder whose name is not of the easy kind. It grows large, and goes."""
     folder = tmp_path / "a fresh machine" / "buildsys"
     folder.parent.mkdir()
     git(ROOT, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
-    return folder
+    yield folder
+    shutil.rmtree(folder.parent)
 
 
 @pytest.mark.timeout(600)
