@@ -46,7 +46,7 @@ class GitFetch:
 
     async def _checkout(self, source: Source, folder: Path, home: Path) -> None:
         await self._git(source, home, "init", "--quiet", "--template=", str(folder))
-        await self._git(source, home, "-C", str(folder), "remote", "add", "origin", source.url)
+        _add_origin(folder / ".git" / "config", source.url)
         try:
             await self._fetch(source, folder, home, "--depth=1", source.commit)
         except SourceError as error:
@@ -54,7 +54,7 @@ class GitFetch:
                 raise
             await self._fetch_by_ref(source, folder, home)
         await self._git(source, home, "-C", str(folder), "checkout", "--quiet", "--detach", source.commit)
-        head = (await self._git(source, home, "-C", str(folder), "rev-parse", "--verify", "HEAD")).strip()
+        head = (folder / ".git" / "HEAD").read_text().strip()
         if head != source.commit:
             raise SourceError(f"asked for commit {source.commit} and got {head}")
 
@@ -114,6 +114,13 @@ class GitFetch:
         if code != 0:
             raise SourceError(said.strip() or f"git ended with status {code}")
         return said
+
+
+def _add_origin(config: Path, url: str) -> None:
+    """What `git remote add` writes, without a process for it; the value is quoted as git-config(1) says."""
+    quoted = url.replace("\\", "\\\\").replace('"', '\\"')
+    with config.open("a", encoding="utf-8") as file:
+        file.write(f'[remote "origin"]\n\turl = "{quoted}"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n')
 
 
 def _filled_pipe(content: bytes) -> int:
