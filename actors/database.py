@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import asyncpg
 import msgspec
 
 from actors.errors import DatabaseUnavailable
 from actors.queries import Query
+
+R = TypeVar("R")
 
 _NOT_CONNECTED = (
     asyncpg.PostgresConnectionError,
@@ -69,8 +71,9 @@ class Database:
     """A pool of at most `size` connections, used with `async with`.
 
     Every query waits up to `patience` seconds for a connection while the server is away, and then raises
-    `DatabaseUnavailable`; nothing was sent then. A connection that is lost under a running statement raises asyncpg's
-    own error: the outcome is unknown and only the caller can tell whether to try again. JSONB columns hold what
+    `DatabaseUnavailable`; nothing was sent then. When a connection is lost under a query of `one` or `many` that only
+    reads, the query is run again; else asyncpg's own error is raised: the outcome is unknown, and only the caller can
+    tell whether to try again. JSONB columns hold what
     msgspec makes of Python values.
     """
 
@@ -114,13 +117,21 @@ class Database:
 
     async def one(self, query: Query, **params: Any) -> asyncpg.Record | None:
         """The first row, or None."""
-        async with self.session() as session:
-            return await session.one(query, **params)
+
+        async def run() -> asyncpg.Record | None:
+            async with self.session() as session:
+                return await session.one(query, **params)
+
+        return await self._again(query, run)
 
     async def many(self, query: Query, **params: Any) -> list[asyncpg.Record]:
         """All rows."""
-        async with self.session() as session:
-            return await session.many(query, **params)
+
+        async def run() -> list[asyncpg.Record]:
+            async with self.session() as session:
+                return await session.many(query, **params)
+
+        return await self._again(query, run)
 
     async def execute(self, query: Query, **params: Any) -> int:
         """Run the query; how many rows it touched."""
@@ -140,7 +151,8 @@ class Database:
         try:
             yield Transaction(connection)
         except _BROKEN:
-            connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):  # the pool has noticed already
+                connection.terminate()
             raise
         finally:
             await self.pool.release(connection, timeout=5)
@@ -150,6 +162,17 @@ class Database:
         connection = await asyncpg.connect(self.dsn, timeout=10, command_timeout=30, server_settings=_SETTINGS)
         await _prepare(connection)
         return connection
+
+    async def _again(self, query: Query, run: Callable[[], Awaitable[R]]) -> R:
+        """Run a query, and once more on each connection that is lost under one that only reads."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._patience
+        while True:
+            try:
+                return await run()
+            except _BROKEN:
+                if not query.reads or loop.time() > until:
+                    raise
 
     async def _patiently(self, connect: Any, patience: float) -> Any:
         loop = asyncio.get_running_loop()

@@ -21,13 +21,18 @@ Kind = Literal["one", "many", "exec"]
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """A statement with numbered parameters. `counted` answers how many rows it touched, where it can be wrapped so."""
+    """A statement with numbered parameters.
+
+    `reads`: it changes nothing, and may be run again. `counted` answers how many rows it touched, where it can be
+    wrapped so.
+    """
 
     name: str
     kind: Kind
     intent: str
     text: str
     params: tuple[str, ...]
+    reads: bool = False
     counted: str | None = None
 
     def arguments(self, given: Mapping[str, Any]) -> list[Any]:
@@ -121,6 +126,7 @@ def parse(text: str, *, source: str) -> Iterator[Query]:
             intent=comment,
             text=numbered,
             params=params,
+            reads=_reads(numbered),
             counted=_counted(numbered),
         )
 
@@ -139,6 +145,14 @@ def _number(statement: str) -> tuple[str, tuple[str, ...]]:
         return match[0] if name is None else f"${params.setdefault(name, len(params) + 1)}"
 
     return _LEXEME.sub(replace, statement), tuple(params)
+
+
+def _reads(statement: str) -> bool:
+    """Whether it selects, and no word in it locks or changes a row; our own functions have no side effects."""
+    bare = _LEXEME.sub(" ", statement)
+    return re.match(r"\s*(SELECT|WITH)\b", bare, re.IGNORECASE) is not None and not re.search(
+        r"\b(INSERT|UPDATE|DELETE|MERGE|SHARE|pg_\w+|nextval|setval)\b", bare, re.IGNORECASE
+    )
 
 
 def _counted(statement: str) -> str | None:

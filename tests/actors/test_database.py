@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 
@@ -76,6 +77,56 @@ async def test_a_killed_backend_is_replaced(database: Database) -> None:
     after = await database.one(mine)
     assert after is not None
     assert after["pid"] != before["pid"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ("SELECT 1", True),
+        ("WITH a AS (SELECT 'UPDATE') SELECT * FROM a", True),
+        ("SELECT 1 FOR UPDATE", False),
+        ("WITH a AS (DELETE FROM t RETURNING 1) SELECT * FROM a", False),
+        ("SELECT pg_notify('a', 'b')", False),
+        ("UPDATE t SET a = 1 RETURNING a", False),
+    ],
+)
+def test_which_queries_only_read(text: str, reads: bool) -> None:
+    assert query(text).reads == reads
+
+
+async def cut(database: Database, text: str) -> asyncpg.Record | None:
+    """Run a query whose connection is cut while it waits for a lock."""
+    await database.execute(query("CREATE TABLE t (n int)", "exec"))
+    await database.execute(query("INSERT INTO t VALUES (1)", "exec"))
+    observer, blocker = await database.connect(), await database.connect()
+    try:
+        async with blocker.transaction():
+            await blocker.execute("LOCK t")
+            running = asyncio.ensure_future(database.one(query(text)))
+            pid = None
+            async with asyncio.timeout(10):
+                while pid is None:
+                    pid = await observer.fetchval(
+                        "SELECT pid FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                    )
+            await observer.execute("SELECT pg_terminate_backend($1, 5000)", pid)
+        return await running
+    finally:
+        await observer.close()
+        await blocker.close()
+
+
+async def test_a_read_whose_connection_is_cut_runs_again(database: Database) -> None:
+    row = await cut(database, "SELECT n FROM t")
+    assert row is not None
+    assert row["n"] == 1
+
+
+async def test_a_write_whose_connection_is_cut_does_not_run_again(database: Database) -> None:
+    with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError)):
+        await cut(database, "UPDATE t SET n = n + 1 RETURNING n")
+    assert await database.pool.fetchval("SELECT n FROM t") == 1
 
 
 async def test_an_absent_server_is_waited_for_and_then_named(tmp_path: Path) -> None:
