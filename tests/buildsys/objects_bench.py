@@ -207,6 +207,7 @@ class Hand:
         self.id = id or uuid4()
         self.incarnation = incarnation
         self.holding: tuple[UUID, ...] = ()
+        self.ending: tuple[UUID, ...] = ()
 
     async def poll(self, *, slots: int = 1, wait: float = 0.0, labels: tuple[str, ...] = ("linux",)) -> PollReply:
         reply = await self.objects.dispatcher.poll(
@@ -218,6 +219,7 @@ class Hand:
                 labels=labels,
                 slots=slots,
                 holding=self.holding,
+                ending=self.ending,
                 wait=wait,
             )
         )
