@@ -90,20 +90,22 @@ class Database:
         return self._pool
 
     async def __aenter__(self) -> Self:
-        async def create() -> Any:
-            return await asyncpg.create_pool(
-                self.dsn,
-                min_size=1,
-                max_size=self._size,
-                command_timeout=30,
-                timeout=10,
-                server_settings=_SETTINGS,
-                init=_prepare,
-                connection_class=_Connection,
-            )
-
-        self._pool = await self._patiently(create, self._patience)
-        return self
+        self._pool = await asyncpg.create_pool(
+            self.dsn,
+            min_size=0,
+            max_size=self._size,
+            command_timeout=30,
+            timeout=10,
+            server_settings=_SETTINGS,
+            init=_prepare,
+            connection_class=_Connection,
+        )
+        try:
+            async with self.session():
+                return self
+        except BaseException:
+            self._pool.terminate()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
