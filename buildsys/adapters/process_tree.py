@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -16,7 +17,7 @@ def identity(pid: int) -> str | None:
     stat = _stat(pid)
     if stat is None or int(stat[6]) & PF_EXITING:
         return None
-    return f"{_read('/proc/sys/kernel/random/boot_id').decode().strip()}/{stat[19]}"
+    return f"{_boot()}/{stat[19]}"
 
 
 def descendants(ancestor: int) -> set[int]:
@@ -74,6 +75,12 @@ def kill(find: Callable[[], set[int]]) -> None:
 
 def describe(pid: int) -> str:
     return f"{pid} ({_read(f'/proc/{pid}/comm').decode(errors='replace').strip()})"
+
+
+@functools.cache
+def _boot() -> str:
+    """What tells this run of the host from its others."""
+    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def _pids() -> list[int]:

@@ -59,8 +59,10 @@ class Scheduler(Actor):
             async with asyncio.timeout(START_DEADLINE):
                 await self._buddies.get(str(build)).start_build()
         finally:
+            held_up = len(self._starting) >= self._start_concurrency
             self._starting.discard(build)
-            self.ctx.wake()
+            if held_up:
+                self.ctx.wake()
 
     async def _listen(self) -> None:
         with self._hints.subscribe("queue") as changed:

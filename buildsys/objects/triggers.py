@@ -18,8 +18,8 @@ from buildsys.store.projects import Projects
 LOOK_AGAIN = 5.0
 """Seconds between two looks at the inbox when no hint comes."""
 
-AT_ONCE = 6
-"""How many deliveries are worked on at a time."""
+AT_ONCE = 12
+"""How many projects' deliveries are worked on at a time, one of each."""
 
 ATTEMPTS = 5
 """How often a repository that cannot be read is tried, with pauses of 2, 4, 8 and 16 seconds between."""
@@ -47,19 +47,18 @@ class Triggers(Actor):
         self._builder = builder
         self._forges = forges
         self._hints = hints
-        self._working: set[UUID] = set()
+        self._busy: set[UUID] = set()
 
     async def on_activate(self) -> None:
         self.ctx.spawn(self._listen(), name="delivery-hints")
 
     async def alarm(self) -> None:
-        """Take the oldest deliveries in hand, beside those that are being worked on."""
+        """Take the oldest deliveries in hand, one a project, so that a slow repository holds up only its own."""
+        for delivery in await self._deliveries.pending(AT_ONCE - len(self._busy), busy=self._busy):
+            self._busy.add(delivery.project)
+            self.ctx.spawn(self._work_off(delivery), name=f"delivery-{delivery.id}")
         async with self.ctx.turn():
             self.ctx.set_alarm(self.ctx.clock.now() + timedelta(seconds=LOOK_AGAIN))
-        for delivery in await self._deliveries.pending(AT_ONCE):
-            if delivery.id not in self._working and len(self._working) < AT_ONCE:
-                self._working.add(delivery.id)
-                self.ctx.spawn(self._work_off(delivery), name=f"delivery-{delivery.id}")
 
     async def _work_off(self, delivery: PendingDelivery) -> None:
         try:
@@ -71,7 +70,7 @@ class Triggers(Actor):
             elif attempt:
                 await self._process(delivery, last=attempt == ATTEMPTS)
         finally:
-            self._working.discard(delivery.id)
+            self._busy.discard(delivery.project)
             self.ctx.wake()
 
     async def _process(self, delivery: PendingDelivery, *, last: bool) -> None:
