@@ -42,7 +42,10 @@ def check_source(source: Source, *, allow_local: bool = False) -> None:
 
 
 def check_url(url: str, *, allow_local: bool = False) -> None:
-    """Accept http, https, ssh and git URLs and `user@host:path`; raise `SourceError` for anything else."""
+    """Accept http, https, ssh and git URLs and `user@host:path`; raise `SourceError`, without the URL, for others.
+
+    Only ssh URLs may name a user. Elsewhere a user name may be a token, and URLs are shown, stored and logged.
+    """
     if re.search(r"[\x00-\x20\x7f]", url):
         raise SourceError("the repository's URL contains a space or a control character")
     if url.startswith(("/", "file://")):
@@ -53,14 +56,17 @@ def check_url(url: str, *, allow_local: bool = False) -> None:
         return
     try:
         parts = urlsplit(url)
-        host, secret, _ = parts.hostname, parts.password, parts.port
-    except ValueError as error:
-        raise SourceError(f"the repository's URL is malformed: {error}") from None
+        host, user, secret, _ = parts.hostname, parts.username, parts.password, parts.port
+    except ValueError:  # whose text may repeat a part of a password
+        raise SourceError("the repository's URL is malformed: it has no valid host and port") from None
     if parts.scheme not in REMOTE_SCHEMES or "::" in url.partition("//")[0]:
         raise SourceError(f"the repository's URL must begin with one of {', '.join(REMOTE_SCHEMES)}")
-    if secret is not None:
-        raise SourceError("the repository's URL contains a password; store it as the project's credential instead")
-    if host is None or not _HOST.fullmatch(host) or (parts.username or "").startswith("-"):
+    if secret is not None or (user is not None and parts.scheme != "ssh"):
+        raise SourceError(
+            "the repository's URL contains a user name, token or password; leave it out and store it as the project's "
+            "credential: --username NAME --password-stdin"
+        )
+    if host is None or not _HOST.fullmatch(host) or (user or "").startswith("-"):
         raise SourceError("the repository's URL has no valid host")
 
 

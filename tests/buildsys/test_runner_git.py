@@ -157,6 +157,25 @@ def test_urls_that_git_must_not_see(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "https://builder:hush@example.com/a", "https://hush@example.com/a", "http://hush:@example.com/a",
+        "git://hush@example.com/a", "ssh://git:hush@example.com/a", "HTTPS://hush@example.com/a",
+    ],
+)  # fmt: skip
+def test_a_secret_in_a_url_is_refused_with_the_way_out_and_not_repeated(url: str) -> None:
+    with pytest.raises(SourceError, match="--username NAME --password-stdin") as caught:
+        check_url(url)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_malformed_url_is_not_repeated_either() -> None:
+    with pytest.raises(SourceError, match="malformed") as caught:
+        check_url("https://builder:hush/x@example.com/a")
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "url", ["https://example.com/a/b.git", "http://[::1]:8080/a", "ssh://git@example.com/a", "git@example.com:a/b.git"]
 )
 def test_urls_of_repositories(url: str) -> None:
