@@ -1,8 +1,9 @@
 """Reads a repository without a checkout: where a branch stands, and the workflow files at a commit.
 
-Each repository has a bare one in the cache folder, which holds the commits that were read and none of their history. A
-commit costs one fetch, in which the server sends what has changed since the last. That takes half the time of a fetch
-without the files' contents and a second one for those that are wanted; only a repository's very first is slower.
+Each repository has a bare one in the cache folder for each credential it is read with, which holds the commits that
+were read and none of their history. A commit costs one fetch, in which the server sends what has changed since the
+last. That takes half the time of a fetch without the files' contents and a second one for those that are wanted; only a
+repository's very first is slower.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ class GitReader:
 
     def _repository(self, url: str, credential: Credential | None) -> _Repository:
         check_url(url, allow_local=self._allow_local)
-        folder = self._cache / hashlib.sha256(url.encode()).hexdigest()[:40]
+        opened_by = msgspec.json.encode((url, credential))  # what one credential opened is not there for another
+        folder = self._cache / hashlib.sha256(opened_by).hexdigest()[:40]
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return _Repository(url=url, folder=folder, allow_local=self._allow_local, credential=credential)
 

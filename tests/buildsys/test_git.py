@@ -173,6 +173,19 @@ async def test_the_credential_opens_and_is_left_nowhere(
     assert not [path for path in kept if password is not None and password.encode() in path.read_bytes()]
 
 
+@pytest.mark.parametrize("credential", [None, Credential(username="builder", password="wrong-password")])
+async def test_what_one_credential_opened_stays_closed_to_others(
+    credential: Credential | None, tmp_path: Path, repository: Repository
+) -> None:
+    commit = repository.commit({CI: "x"})
+    async with git_server(tmp_path / "served", password=PASSWORD) as server:
+        reader = GitReader(cache=tmp_path / "cache", timeout=30)
+        url = f"{server.url}/project/.git"
+        await reader.read_workflows(url, commit=commit, credential=Credential(username="builder", password=PASSWORD))
+        with pytest.raises(SourceError):
+            await reader.read_workflows(url, commit=commit, credential=credential)
+
+
 @pytest.mark.parametrize("url", ["ext::sh -c touch% /tmp/x", "file:///etc", "/etc", "--upload-pack=x", "ftp://h/x"])
 async def test_refuses_urls_that_git_must_not_see(url: str, reader: GitReader, tmp_path: Path) -> None:
     with pytest.raises(SourceError):
