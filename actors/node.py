@@ -184,6 +184,8 @@ class Node:
                 await self._drain()
                 for task in tasks:
                     task.cancel()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # what failed first ended the others
         finally:
             async with asyncio.timeout(self.settings.drain_limit):
                 await self.catalog.stop()
