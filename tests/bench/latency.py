@@ -70,7 +70,7 @@ async def measure(driver: str, *, runs: int, say: Say) -> dict[str, Any]:
         async with git_server(running.folder / "served") as server:
             url = f"{server.url}/project/.git"
             secret = await running.system.add_project("bench", url)
-            for number in range(-WARM_UP, runs):
+            for number in range(-min(WARM_UP, runs), runs):
                 commit = repository.commit({".buildsys.yml": _workflow(driver), "number": str(number)})
                 by_hand = running.folder / "by-hand"
                 if number % 2:

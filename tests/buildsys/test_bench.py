@@ -1,0 +1,53 @@
+"""The benchmarks run, and say what they are to say. What they measure is not for a test to judge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker_image import require_engine
+
+ROOT = Path(__file__).parents[2]
+SPREAD = {"n", "p50", "p95", "min", "max"}
+
+
+async def bench(*arguments: str) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench", *arguments),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    figures = json.loads(output)
+    assert {"cpus", "kernel", "python", "load"} <= figures.pop("machine").keys()
+    return dict(figures)
+
+
+@pytest.mark.parametrize(
+    "driver", ["process", "process-without-sandbox", pytest.param("docker", marks=pytest.mark.docker)]
+)
+async def test_latency_is_told_beside_its_floor_and_by_stages(driver: str) -> None:
+    if driver == "docker":
+        require_engine()
+    figures = await bench("latency", "--runs", "1", "--driver", driver)
+    assert list(figures) == [driver]
+    told = figures[driver]
+    for name in ("first_byte", "floor", "floor_fetch", "floor_start", "floor_parallel"):
+        assert told[name].keys() == SPREAD
+        assert told[name]["n"] == 1
+    assert told["over_floor"]["p50"] == pytest.approx(told["first_byte"]["p50"] - told["floor"]["p50"], abs=0.02)
+    assert sum(stage["p50"] for stage in told["stages"].values()) == pytest.approx(told["first_byte"]["p50"], abs=0.2)
+
+
+async def test_builds_are_told_alone_and_at_once() -> None:
+    figures = await bench("builds", "--burst", "4", "--single", "2", "--rounds", "1", "--no-buildbot")
+    assert figures["burst"] == 4
+    ours = figures["buildsys"]
+    assert [ours[name]["n"] for name in ("one_at_a_time_ms", "burst_builds_per_s", "cpu_ms_a_build")] == [2, 1, 1]
+    assert ours["burst_builds_per_s"]["p50"] > 0
