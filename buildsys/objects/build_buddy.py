@@ -19,6 +19,7 @@ from buildsys.core.logs import END
 from buildsys.core.plan import Plan
 from buildsys.core.project import Project
 from buildsys.core.trigger import default_env
+from buildsys.errors import BuildsysError
 from buildsys.objects.build_life import BuildLife, JobLife, LogChange, StepLife
 from buildsys.store.assignments import Assignments
 from buildsys.store.hints import Hints
@@ -82,34 +83,38 @@ class BuildBuddy(Actor):
         self._life.start(now)
         self.ctx.execute(QUERIES["queue_delete"], build=self._id)
         self.ctx.schedule("check_health", now + self._health_pause)
-        self.ctx.schedule("enforce_time_limit", now + timedelta(seconds=self._time_limit))
         self._save()
 
     async def cancel_build(self, by: str) -> None:
         """End the build as canceled: at once while it is queued, else when its containers are proven gone."""
-        now = self.ctx.clock.now()
         if self._life.state == State.QUEUED:
             self.ctx.execute(QUERIES["queue_delete"], build=self._id)
         self._order_stop(Outcome.CANCELED, reason=f"canceled by {by}")
-        if not self._life.is_stopped:
-            self.ctx.schedule("escalate", now + timedelta(seconds=self._limits.grace + ESCALATION))
         self._save()
 
     async def claim_job(self, assignment: UUID, runner: UUID, incarnation: int) -> Assignment | None:
         """Give a job to the runner that holds its assignment, with all it needs; None where it is not to be run (now).
 
-        Called again for a runner's new incarnation it fences the old one, and says where the job's reports stand.
+        Called again for a runner's new incarnation it fences the old one, and says where the job's reports stand. A job
+        whose project or credential cannot be had ends as errored, with the reason.
         """
         job = self._job(assignment)
         if self._row is None or job is None or job.is_stopped:
             return None
         if job.runner is not None and (job.runner != runner or (job.incarnation or 0) > incarnation):
             return None
+        try:
+            project = await self._projects.by_id(self._row["project"])
+        except BuildsysError as error:
+            self._life.stop_job(job, Outcome.ERRORED, self.ctx.clock.now(), reason=str(error))
+            self._save()
+            return None
         now = self.ctx.clock.now()
+        if self._life.claimed_at is None:
+            self.ctx.schedule("enforce_time_limit", now + self._time_limit)
         self._life.claim(job, runner, incarnation, now)
         self._heard_of(job)
         self._save()
-        project = await self._projects.by_id(self._row["project"])
         return self._assignment(project, job, assignment)
 
     async def report(self, report: Report) -> ReportReply:
@@ -128,19 +133,17 @@ class BuildBuddy(Actor):
 
     @scheduled(deadline=30.0, urgency=0)
     async def enforce_time_limit(self) -> None:
-        """End a build whose time is up, by its stored start."""
+        """End a build whose time is up, counted from when a runner first took a job of it."""
         async with self.ctx.turn():
             now = self.ctx.clock.now()
-            if self._life.starting_at is None or self._life.is_stopped:
+            if self._life.claimed_at is None or self._life.is_stopped:
                 return
-            due = self._life.starting_at + timedelta(seconds=self._time_limit)
             settled = self._active_since + timedelta(seconds=SETTLING)
-            if due < self._active_since and now < settled:
+            if self._life.claimed_at + self._time_limit < self._active_since and now < settled:
                 self.ctx.schedule("enforce_time_limit", settled)
                 return
-            self._order_stop(Outcome.TIMED_OUT, reason=f"the time limit of {self._time_limit:g} s was reached")
-            if not self._life.is_stopped:
-                self.ctx.schedule("escalate", now + timedelta(seconds=self._limits.grace + ESCALATION))
+            limit = self._time_limit.total_seconds()
+            self._order_stop(Outcome.TIMED_OUT, reason=f"the time limit of {limit:g} s was reached")
             self._save()
 
     @scheduled(deadline=30.0, urgency=1)
@@ -154,7 +157,8 @@ class BuildBuddy(Actor):
 
     @scheduled(deadline=30.0, urgency=2)
     async def check_health(self) -> None:
-        """End jobs whose container does not come up, or whose runner is lost."""
+        """End jobs whose container does not come up, whose runner is lost, or that no runner can take."""
+        unfit = await self._assignments.unfit(self._id, self._limits.startup)
         held = [job for job in self._life.jobs.values() if job.runner and not job.is_stopped]
         silence = await self._assignments.silence([job.runner for job in held if job.runner])
         async with self.ctx.turn():
@@ -166,6 +170,9 @@ class BuildBuddy(Actor):
                 reason = self._sickness(job, silence=min(silence.get(job.runner or self._id, awake), awake))
                 if reason:
                     self._life.stop_job(job, Outcome.ERRORED, now, reason=reason)
+            if unfit is not None and self._life.jobs[unfit.job].runner is None:
+                reason = f"no_runner: there are runners, but none with the labels {', '.join(unfit.labels)}"
+                self._life.stop_job(self._life.jobs[unfit.job], Outcome.ERRORED, now, reason=reason)
             if not self._life.is_stopped:
                 self.ctx.schedule("check_health", now + self._health_pause)
             self._save()
@@ -177,8 +184,8 @@ class BuildBuddy(Actor):
             self._save()
 
     @property
-    def _time_limit(self) -> float:
-        return float(self._row["time_limit"])
+    def _time_limit(self) -> timedelta:
+        return timedelta(seconds=self._row["time_limit"])
 
     @property
     def _health_pause(self) -> timedelta:
@@ -201,16 +208,21 @@ class BuildBuddy(Actor):
         return None
 
     def _order_stop(self, outcome: Outcome, *, reason: str) -> None:
-        self._life.order_stop(outcome, self.ctx.clock.now(), reason=reason)
+        if self._life.stopping or self._life.is_stopped:
+            return
+        now = self.ctx.clock.now()
+        self._life.order_stop(outcome, now, reason=reason)
+        if not self._life.is_stopped:
+            self.ctx.schedule("escalate", now + timedelta(seconds=self._limits.grace + ESCALATION))
         for job in self._life.jobs.values():
             if job.assignment and not job.is_stopped:
                 self.ctx.execute(QUERIES["assignment_cancel"], rows=None, id=job.assignment)
         self.ctx.after_commit(lambda: self._hints.send("assignments"))
 
     def _assignment(self, project: Project, job: JobLife, id: UUID) -> Assignment:
-        assert self._life.starting_at is not None
+        assert self._life.claimed_at is not None
         assert job.claimed_at is not None
-        deadline = self._life.starting_at + timedelta(seconds=self._time_limit)
+        deadline = self._life.claimed_at + self._time_limit
         if job.plan.timeout is not None:
             deadline = min(deadline, job.claimed_at + timedelta(seconds=job.plan.timeout))
         credential = project.settings.credential

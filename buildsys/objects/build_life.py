@@ -126,6 +126,11 @@ class BuildLife:
     def is_stopped(self) -> bool:
         return self.state == State.STOPPED
 
+    @property
+    def claimed_at(self) -> datetime | None:
+        """When a runner first took a job of the build."""
+        return min((job.claimed_at for job in self.jobs.values() if job.claimed_at is not None), default=None)
+
     def start(self, now: datetime) -> None:
         """The build leaves the queue."""
         self.state, self.starting_at, self.changed = State.STARTING, now, True

@@ -20,6 +20,13 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     cancel: bool = False
 
 
+class Unfit(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that no runner can take, and the labels it asks for."""
+
+    job: str
+    labels: tuple[str, ...]
+
+
 class Assignments:
     """The small table between builds and runners."""
 
@@ -60,6 +67,13 @@ class Assignments:
         """For how many seconds these runners have not been heard of."""
         rows = await self._database.many(QUERIES["runner_silence"], ids=runners)
         return {row["id"]: row["seconds"] for row in rows}
+
+    async def unfit(self, build: UUID, seconds: float) -> Unfit | None:
+        """The build's oldest offer, where there are runners but for so long none that has all its labels."""
+        row = await self._database.one(QUERIES["assignment_waiting"], build=build)
+        if row is None or not row["present"] or row["fitting"] or row["seconds"] < seconds:
+            return None
+        return Unfit(job=row["job"], labels=tuple(row["labels"]))
 
     async def drop(self, id: UUID) -> None:
         """Forget an assignment that its build does not want run any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID, uuid4
 
 from actors import Database
@@ -28,9 +29,9 @@ class Deliveries:
         )
         return row is not None
 
-    async def pending(self, size: int) -> list[PendingDelivery]:
-        """The `size` deliveries that have been due to be processed for longest."""
-        rows = await self._database.many(QUERIES["delivery_pending"], size=size)
+    async def pending(self, size: int, *, busy: Collection[UUID]) -> list[PendingDelivery]:
+        """At most one delivery a project, the longest due first, of projects that are not among the busy ones."""
+        rows = await self._database.many(QUERIES["delivery_pending"], size=size, busy=list(busy))
         return [
             PendingDelivery(
                 id=row["id"], project=row["project"], forge=row["forge"], event=row["event"], body=row["body"]

@@ -33,7 +33,7 @@ DELETE FROM assignments WHERE id = :id;
 -- name: assignment_waiting :one
 -- What a build's oldest unclaimed offer asks for, and what the runners heard of lately have.
 WITH present AS (SELECT name, labels, problem FROM runners WHERE seen_at > now() - interval '2 minutes')
-SELECT a.labels,
+SELECT a.job, a.labels, extract(epoch FROM now() - a.offered_at)::double precision AS seconds,
        (SELECT count(*) FROM present) AS present,
        (SELECT count(*) FROM present p WHERE a.labels <@ p.labels) AS fitting,
        (SELECT min(p.name || ': ' || p.problem) FROM present p WHERE a.labels <@ p.labels) AS problem

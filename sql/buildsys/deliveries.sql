@@ -6,9 +6,13 @@ ON CONFLICT (project, forge, delivery) DO NOTHING
 RETURNING id;
 
 -- name: delivery_pending :many
--- Deliveries that are due to be processed, longest due first.
+-- The delivery of each project that has been due for longest, without the projects that are busy.
 SELECT id, project, forge, event, body FROM deliveries
-WHERE outcome IS NULL AND due_at <= now()
+WHERE id = ANY (
+    SELECT (array_agg(id ORDER BY due_at, id))[1] FROM deliveries
+    WHERE outcome IS NULL AND due_at <= now() AND project <> ALL (:busy::uuid[])
+    GROUP BY project
+)
 ORDER BY due_at
 LIMIT :size;
 

@@ -25,7 +25,7 @@ async def test_the_schema_takes_it(database: Database, name: str) -> None:
     ("name", "arguments", "index"),
     [
         ("buildsys.log_read", {"build": uuid4(), "after": 10, "size": 64}, "log_records_pkey"),
-        ("buildsys.delivery_pending", {"size": 6}, "deliveries_pending"),
+        ("buildsys.delivery_pending", {"size": 6, "busy": []}, "deliveries_pending"),
         (
             "buildsys.assignment_claim",
             {"runner": uuid4(), "incarnation": 1, "labels": ["linux"], "size": 2},
