@@ -180,7 +180,7 @@ class Activation:
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> None:
         turn = current_turn()
-        if turn is not None and turn.owner is self:
+        if turn is not None and turn.owner is self and not turn.committed:
             turn.spawned.append((work, name))
         elif self.dead is not None:
             work.close()

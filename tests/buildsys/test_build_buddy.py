@@ -203,6 +203,9 @@ class TestCancel:
         await one.buddy(build).cancel_build("ann")
         assert await bench.state(build) == (State.STOPPED, Outcome.CANCELED)
         assert await bench.kinds(build) == ["cancel_requested", "job_stopped", "job_stopped", "end"]
+        tables = "builds WHERE id", "jobs WHERE build", "steps WHERE build", "log_records WHERE build"
+        commits = [await bench.database.pool.fetch(f"SELECT xmin FROM {table} = $1", build) for table in tables]
+        assert len({row["xmin"] for rows in commits for row in rows}) == 1
         assert await bench.database.pool.fetchval("SELECT count(*) FROM queue") == 0
 
     async def test_a_running_build_is_canceled_when_its_runner_has_proven_it(self, bench: Bench, one: Objects) -> None:

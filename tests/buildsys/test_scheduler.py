@@ -80,6 +80,14 @@ async def test_one_look_starts_what_is_queued_and_empties_the_queue(bench: Bench
         assert await bench.kinds(build) == ["build_starting"]
 
 
+async def test_an_alarm_may_run_inside_a_turn(bench: Bench) -> None:
+    """As a test that looks into the Scheduler runs it: what it spawns behind its transaction is not lost."""
+    build = await bench.queue(await bench.project())
+    async with bench.nodes() as nodes:
+        await run_in_actor(nodes.declared[0].scheduler, Scheduler.alarm)
+        await until(lambda: _started(bench, {build}))
+
+
 async def test_a_scheduler_that_is_ensured_starts_builds_on_a_hint_and_without_one(bench: Bench) -> None:
     project = await bench.project()
     async with bench.nodes() as nodes:
