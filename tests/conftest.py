@@ -46,7 +46,8 @@ def postgres_server() -> Iterator[str]:
     initdb = [binaries / "initdb", "-D", home / "data", "-U", "tests", "-A", "trust", "-E", "UTF8"]
     options = ["--locale=C", "--no-sync", "--no-instructions"]
     subprocess.run([*prefix, *map(str, initdb), *options], check=True, capture_output=True)
-    settings = ["-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "max_wal_size=256MB"]
+    wanted = ("max_connections=200", "shared_buffers=64MB", "max_wal_size=256MB", "fsync=off", "full_page_writes=off")
+    settings = [part for setting in wanted for part in ("-c", setting)]
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [*prefix, str(binaries / "postgres"), "-D", str(home / "data"), "-k", str(home), "-h", "", *settings],
