@@ -52,7 +52,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Setting(
             "Where this installation keeps its data.",
             settings.path,
-            default="$XDG_DATA_HOME/buildsys, else ~/.local/share",
+            default="$XDG_DATA_HOME/buildsys, else ~/.local/share/buildsys",
         ),
     ]
     secret_key_file: Annotated[
