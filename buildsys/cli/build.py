@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from buildsys.cli.naming import project_path
 from buildsys.cli.session import Session, api_command
 from buildsys.cli.terminal import plain
 
@@ -45,7 +46,7 @@ async def start(session: Session, project: str, branch: str | None, commit: str 
     if branch and commit:
         raise click.UsageError("Give --branch or --commit, not both.")
     chosen = {key: value for key, value in (("branch", branch), ("commit", commit)) if value}
-    made = (await session.client.post(f"/projects/{project}/builds", chosen))["builds"]
+    made = (await session.client.post(f"{project_path(project)}/builds", chosen))["builds"]
     return await _answer(session, made, follow)
 
 

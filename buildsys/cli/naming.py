@@ -1,18 +1,26 @@
-"""What people type for a build, found: an id, the start of one that is unique, or PROJECT#NUMBER."""
+"""What people type for a project or a build (an id, the start of one that is unique, or PROJECT#NUMBER), found."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import UUID
 
-from buildsys.cli.client import Client
 from buildsys.errors import Invalid, NotFound
+
+if TYPE_CHECKING:
+    from buildsys.cli.client import Client
 
 PAGE = 100
 RECENT = 1000
 """How many builds the start of an id is looked for in."""
+
+
+def project_path(name: str) -> str:
+    """The API's path of a project; a slash, `?` or `#` that was typed does not lead to another one."""
+    return f"/projects/{quote(name, safe='')}"
 
 
 async def find_build(client: Client, name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from buildsys.cli.naming import project_path
 from buildsys.cli.session import Session, api_command
 from buildsys.cli.terminal import plain
 
@@ -62,7 +63,7 @@ async def add(session: Session, name: str, repository: str, **options: Any) -> N
         return
     webhook = made["webhook"]
     if "secret" not in webhook:
-        webhook = await session.client.get(f"/projects/{name}/webhook")
+        webhook = await session.client.get(f"{project_path(name)}/webhook")
     session.terminal.say(f"Project {name} is there. Build it now: buildsys build start {name} --follow")
     session.terminal.say("\nFor a build of every push, add a webhook in the repository's settings")
     session.terminal.say("(GitHub: Settings, Webhooks, Add webhook) and paste:\n")
@@ -106,7 +107,7 @@ async def show(session: Session, name: str, webhook: bool) -> None:
     Example:
       buildsys project show hello --webhook
     """
-    found = await session.client.get(f"/projects/{name}/webhook" if webhook else f"/projects/{name}")
+    found = await session.client.get(f"{project_path(name)}/webhook" if webhook else project_path(name))
     if session.json:
         session.terminal.answer(found)
     elif webhook:
@@ -135,7 +136,7 @@ async def set_(session: Session, name: str, repository: str | None, clear: tuple
         changes["repository"] = _absolute(repository)
     if not changes:
         raise click.UsageError("Nothing to change was given; see buildsys project set --help.")
-    changed = await session.client.patch(f"/projects/{name}", changes)
+    changed = await session.client.patch(project_path(name), changes)
     if session.json:
         session.terminal.answer(changed)
     else:
@@ -155,7 +156,7 @@ async def rm(session: Session, name: str, yes: bool) -> int:
     """
     if not yes and not click.confirm(f"Remove project {name} with all of its builds and logs?", err=True):
         return 1
-    await session.client.delete(f"/projects/{name}")
+    await session.client.delete(project_path(name))
     if session.json:
         session.terminal.answer({"removed": name})
     else:
