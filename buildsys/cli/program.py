@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from buildsys.cli.terminal import plain
 from buildsys.errors import BuildsysError
 
 USAGE = 2
@@ -79,7 +80,7 @@ class Program(click.Group):
             error.show()
             return USAGE
         except BuildsysError as error:
-            click.echo(f"buildsys: {error}", err=True)
+            click.echo(f"buildsys: {plain(error)}", err=True)
             return USAGE if error.status < 500 else ERRORED
         except (KeyboardInterrupt, click.Abort):
             return INTERRUPTED

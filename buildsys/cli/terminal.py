@@ -35,6 +35,7 @@ _CONTROL = re.compile(
     r"|\x1b[ -/]*[0-~]"
     r"|[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f-\x9f]"
 )
+_UNESCAPED = re.compile(r"[\x7f-\x9f]")
 
 
 def harmless(line: str, *, color: bool) -> str:
@@ -65,8 +66,9 @@ class Terminal:
         self._note_color = wanted and sys.stderr.isatty()
 
     def answer(self, value: Any) -> None:
-        """Print a value as one line of JSON."""
-        click.echo(json.dumps(value, ensure_ascii=False))
+        """Print a value as one line of JSON, without a control character: JSON itself would let DEL and C1 through."""
+        text = json.dumps(value, ensure_ascii=False)
+        click.echo(_UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def say(self, text: str = "") -> None:
         click.echo(text, color=self.color)

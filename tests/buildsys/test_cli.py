@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from buildsys.cli import main
 from buildsys.cli.events import Event, EventParser
-from buildsys.cli.terminal import harmless, plain
+from buildsys.cli.terminal import Terminal, harmless, plain
 from buildsys.config import Config
 
 
@@ -150,6 +150,14 @@ def test_doctor_answers_in_json_and_says_by_its_exit_code_whether_a_start_would_
 def test_a_log_may_color_a_terminal_and_nothing_else(line: str, shown: str) -> None:
     assert harmless(line, color=True) == shown
     assert "\x1b" not in harmless(line, color=False)
+
+
+def test_json_on_a_terminal_holds_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "".join(map(chr, range(0xA1))) + "é✓"
+    Terminal(json=True, environ={}).answer({text: [text]})
+    (line,) = capsys.readouterr().out.split("\n")[:-1]
+    assert line.replace("\N{NO-BREAK SPACE}", "").isprintable()
+    assert json.loads(line) == {text: [text]}
 
 
 def test_no_mixture_of_control_characters_survives() -> None:

@@ -105,6 +105,24 @@ async def test_what_the_server_refuses_is_one_line_and_exit_code_2(buildsys: Com
     assert "Traceback" not in elsewhere.errors
 
 
+async def test_a_name_that_was_typed_never_leads_to_another_path(buildsys: Command, site: Site) -> None:
+    await site.project()
+    for name in ("shop/webhook", "shop?x=", "shop#1", "../tokens", "..", "", "shop%2fwebhook"):
+        for command in (("project", "show", name), ("project", "rm", name, "--yes"), ("build", "start", name)):
+            refused = await buildsys(*command)
+            assert (refused.code, refused.output) == (2, b""), command
+    assert (await buildsys("project", "show", "shop")).code == 0
+    assert (await buildsys("build", "list", "--json")).json == []
+
+
+async def test_an_error_cannot_drive_a_terminal(buildsys: Command, site: Site) -> None:
+    await site.project()
+    refused = await buildsys("build", "start", "shop", "--branch", "hostile")
+    assert refused.code == 5
+    assert refused.errors.startswith("buildsys: fatal: remote says hello and bye (request ")
+    assert len(refused.errors.splitlines()) == 1
+
+
 async def test_what_bursts_inside_the_server_is_not_the_users_fault(buildsys: Command, site: Site) -> None:
     await site.project()
     result = await buildsys("build", "start", "shop", "--branch", "burst")

@@ -22,6 +22,7 @@ from buildsys.core.assignment import Poll, PollReply, Position, Report, ReportRe
 from buildsys.core.logs import END, LINES
 from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.core.project import Project, ProjectSettings
+from buildsys.errors import SourceError
 from buildsys.store.builds import Builds, NewBuild
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.hints import Hints
@@ -53,6 +54,8 @@ class Builder:
     async def start(self, project: Project, *, branch: str | None, commit: str | None) -> list[UUID]:
         if branch == "burst":
             raise RuntimeError("a pipe burst behind the wall")
+        if branch == "hostile":
+            raise SourceError("fatal: remote says\n\x1b]0;owned\x07hello\x9b2J \x1b[31mand\x7f bye")
         made = await self._builds.insert(
             NewBuild(
                 project=project.id,
