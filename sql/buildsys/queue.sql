@@ -42,12 +42,20 @@ WITH busy AS (
     SELECT account, project FROM builds WHERE state IN ('starting', 'running')
     UNION ALL
     SELECT account, project FROM queue WHERE claimed_at IS NOT NULL
+), in_project AS (
+    SELECT project, count(*) AS running FROM busy GROUP BY project
+), in_account AS (
+    SELECT account, count(*) AS running FROM busy GROUP BY account
 ), reasons AS (
     SELECT q.build,
-           CASE WHEN (SELECT count(*) FROM busy b WHERE b.project = q.project) >= p.max_running THEN 'project'
-                WHEN (SELECT count(*) FROM busy b WHERE b.account = q.account) >= a.max_running THEN 'account'
+           CASE WHEN b.running >= p.max_running THEN 'project'
+                WHEN c.running >= a.max_running THEN 'account'
                 WHEN (SELECT count(*) FROM busy) >= :max_running::bigint THEN 'system' END AS waits_for
-    FROM queue q JOIN projects p ON p.id = q.project JOIN accounts a ON a.id = q.account
+    FROM queue q
+    JOIN projects p ON p.id = q.project
+    JOIN accounts a ON a.id = q.account
+    LEFT JOIN in_project b ON b.project = q.project
+    LEFT JOIN in_account c ON c.account = q.account
     WHERE q.claimed_at IS NULL
 )
 UPDATE queue q SET waits_for = r.waits_for
