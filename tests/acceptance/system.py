@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -55,11 +56,17 @@ class System:
         self.process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+        installation = (self.folder / "installation").read_text().strip()
+        shutil.rmtree(f"/var/tmp/buildsys-{os.geteuid()}-{installation}", ignore_errors=True)  # see `jobs_folder`
 
     async def start(self) -> None:
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:

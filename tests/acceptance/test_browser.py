@@ -74,6 +74,10 @@ async def browser() -> AsyncIterator[Browser]:
 async def system(tmp_path: Path) -> AsyncIterator[System]:
     async with System(tmp_path / "data", BUILDSYS_GRACE="2", BUILDSYS_MAX_RUNNING="1") as system:
         yield system
+        for build in await system.builds("menu"):  # what runs at the end would go on, as builds do
+            await system.call("POST", f"/builds/{build['id']}/cancel")
+        for build in await system.builds("menu"):
+            await system.stopped(build["id"])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
