@@ -71,10 +71,9 @@ class Database:
     """A pool of at most `size` connections, used with `async with`.
 
     Every query waits up to `patience` seconds for a connection while the server is away, and then raises
-    `DatabaseUnavailable`; nothing was sent then. When a connection is lost under a query of `one` or `many` that only
-    reads, the query is run again; else asyncpg's own error is raised: the outcome is unknown, and only the caller can
-    tell whether to try again. JSONB columns hold what
-    msgspec makes of Python values.
+    `DatabaseUnavailable`; nothing was sent then. When a connection is lost under a query that only reads, or before it
+    was sent, the query is run again; else asyncpg's own error is raised: the outcome is unknown, and only the caller
+    can tell whether to try again. JSONB columns hold what msgspec makes of Python values.
     """
 
     def __init__(self, dsn: str, *, size: int = 10, patience: float = 30.0) -> None:
@@ -137,8 +136,12 @@ class Database:
 
     async def execute(self, query: Query, **params: Any) -> int:
         """Run the query; how many rows it touched."""
-        async with self.session() as session:
-            return await session.execute(query, **params)
+
+        async def run() -> int:
+            async with self.session() as session:
+                return await session.execute(query, **params)
+
+        return await self._again(query, run)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -166,14 +169,14 @@ class Database:
         return connection
 
     async def _again(self, query: Query, run: Callable[[], Awaitable[R]]) -> R:
-        """Run a query, and once more on each connection that is lost under one that only reads."""
+        """Run a query, and again when its connection was lost, if it only reads or was never sent."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
         while True:
             try:
                 return await run()
-            except _BROKEN:
-                if not query.reads or loop.time() > until:
+            except _BROKEN as error:
+                if not (query.reads or _unsent(error)) or loop.time() > until:
                     raise
 
     async def _patiently(self, connect: Any, patience: float) -> Any:
@@ -187,6 +190,11 @@ class Database:
                     raise DatabaseUnavailable(f"no connection in {patience:g} s: {error}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
+
+
+def _unsent(error: Exception) -> bool:
+    """Whether asyncpg refused to send: the server had said good-bye on a connection that is not closed yet."""
+    return isinstance(error, asyncpg.InternalClientError) and "cannot switch to state" in str(error)
 
 
 def row_count(status: str) -> int:
