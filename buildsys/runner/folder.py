@@ -1,10 +1,9 @@
 """A job on disk: `folder/`, which the container sees (`buildsys.core.driver`), and the runner's own files beside it.
 
     JOBS/ASSIGNMENT/           0711: a job's own user passes through it, and sees nothing
-        runner                 the id of the runner whose job this is
-        marker                 what ends each step's log
-        setup/log, setup/status     the set-up, kept in the shape of a step
-        container              the id of the container, once it runs
+        runner                 the id of the runner whose job this is, and what ends each step's log (the marker)
+        setup/log              what the set-up says, kept in the shape of a step
+        container              the id of the container, once the set-up is over
         folder/                the job's folder, 0777; there once it is complete
 
 What a container could have touched is hostile. So everything in `folder/` is written before the container starts, and
@@ -57,14 +56,13 @@ class JobFolder:
         self.private.mkdir(parents=True, exist_ok=True)
         self.private.chmod(0o711)
         (self.private / "setup").mkdir(mode=0o700, exist_ok=True)
-        if not (self.private / "marker").exists():
-            _put(self.private / "marker", secrets.token_hex(16))
-            _put(self.private / "runner", owner)
+        if not (self.private / "runner").exists():
+            _put(self.private / "runner", f"{owner} {secrets.token_hex(16)}")
         return self.path.exists()
 
     def create(self, programs: Mapping[int, Program], *, log_limit: int) -> None:
         """Write everything that the container needs, all or nothing."""
-        (self.private / "setup" / "status").unlink(missing_ok=True)
+        (self.private / "container").unlink(missing_ok=True)
         fresh = self.private / "folder.new"
         shutil.rmtree(fresh, ignore_errors=True)
         limits = f"log_blocks={max(log_limit // 512, 1)}\nmarker={self.marker.decode()}\n".encode()
@@ -81,8 +79,8 @@ class JobFolder:
     @property
     def marker(self) -> bytes:
         """What ends each step's log; empty in a folder that nobody claimed, which has no logs either."""
-        path = self.private / "marker"
-        return path.read_bytes() if path.exists() else b""
+        path = self.private / "runner"
+        return path.read_bytes().split()[1] if path.exists() else b""
 
     def has_workspace(self) -> bool:
         return os.path.lexists(self.path / "workspace" / ".git")
@@ -119,6 +117,8 @@ class JobFolder:
 
     def status(self, step: int) -> int | None:
         """The step's exit status, None while it has none. One that is no number was forged: it counts as a failure."""
+        if step == SETUP:
+            return 0 if (self.private / "container").exists() else None
         file = self._open(step, "status")
         if file is None:
             return None
@@ -150,9 +150,8 @@ class JobFolder:
             log.write(text.encode(errors="replace") + b"\n")
 
     def finish_setup(self, container: str) -> None:
-        """Remember that the set-up is over: the container's id, then the status that makes it count."""
+        """Remember the container's id, and with it that the set-up is over."""
         _put(self.private / "container", container)
-        _put(self.private / "setup" / "status", "0")
 
     @property
     def container(self) -> str:
@@ -199,7 +198,9 @@ class JobFolder:
 def owned(jobs: Path, owner: str) -> list[UUID]:
     """The assignments below `jobs` whose folders belong to this runner."""
     return [
-        UUID(mark.parent.name) for mark in jobs.glob("*/runner") if mark.is_file() and mark.read_text().strip() == owner
+        UUID(mark.parent.name)
+        for mark in jobs.glob("*/runner")
+        if mark.is_file() and mark.read_text().split()[0] == owner
     ]
 
 
