@@ -11,6 +11,9 @@ from buildsys.cli.naming import project_path
 from buildsys.cli.session import Session, api_command
 from buildsys.cli.terminal import plain
 
+READING = 250.0
+"""Seconds that a start may take: the server asks the repository twice, and gives it 120 s each time."""
+
 STATES = ("queued", "starting", "running", "stopped")
 
 
@@ -46,7 +49,7 @@ async def start(session: Session, project: str, branch: str | None, commit: str 
     if branch and commit:
         raise click.UsageError("Give --branch or --commit, not both.")
     chosen = {key: value for key, value in (("branch", branch), ("commit", commit)) if value}
-    made = (await session.client.post(f"{project_path(project)}/builds", chosen))["builds"]
+    made = (await session.client.post(f"{project_path(project)}/builds", chosen, patience=READING))["builds"]
     return await _answer(session, made, follow)
 
 

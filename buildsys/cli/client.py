@@ -23,8 +23,11 @@ from buildsys.errors import (
 ERRORS = {
     kind.status: kind for kind in (Unauthorized, Forbidden, NotFound, Conflict, Invalid, SourceError, Unavailable)
 }
-PATIENCE = aiohttp.ClientTimeout(total=60, sock_connect=10)
-LIVE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=45)
+CONNECT = 10.0
+PATIENCE = 60.0
+"""Seconds that a connection and an answer may take, where a call says nothing else."""
+
+LIVE = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=45)
 """A live stream sends a heartbeat every 15 s: three missed ones mean that it is broken."""
 
 
@@ -40,7 +43,8 @@ class Client:
     """`async with Client(url, token) as client:`; paths start behind `/api/v1`.
 
     Raises the error of buildsys.errors whose status the server answered with, and `Unavailable` where nothing
-    answers. Redirects are not followed: the token goes to the server that was named and no further.
+    answers, or not within a call's patience in seconds. Redirects are not followed: the token goes to the server that
+    was named and no further.
     """
 
     def __init__(self, url: str, token: str) -> None:
@@ -48,7 +52,7 @@ class Client:
         self._token = token
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {self._token}"}, timeout=PATIENCE)
+        self._http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {self._token}"})
         return self
 
     async def __aexit__(
@@ -59,8 +63,8 @@ class Client:
     async def get(self, path: str, **query: str | int | None) -> Any:
         return await self._call("GET", path, query=query)
 
-    async def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
-        return await self._call("POST", path, body=body or {})
+    async def post(self, path: str, body: Mapping[str, object] | None = None, *, patience: float | None = None) -> Any:
+        return await self._call("POST", path, body=body or {}, patience=patience)
 
     async def patch(self, path: str, body: Mapping[str, object]) -> Any:
         return await self._call("PATCH", path, body=body)
@@ -90,9 +94,14 @@ class Client:
         *,
         query: Mapping[str, str | int | None] | None = None,
         body: Mapping[str, object] | None = None,
+        patience: float | None = None,
     ) -> Any:
-        async with self._open(path, "application/json", PATIENCE, method=method, query=query, body=body) as response:
-            content = await response.read()
+        timeout = aiohttp.ClientTimeout(total=patience or PATIENCE, sock_connect=CONNECT)
+        async with self._open(path, "application/json", timeout, method=method, query=query, body=body) as response:
+            try:
+                content = await response.read()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise _unanswered(error, self.url) from error
             return msgspec.json.decode(content) if content else None
 
     def _open(
@@ -129,8 +138,7 @@ class Answer:
         try:
             response: aiohttp.ClientResponse = await self._request.__aenter__()
         except (aiohttp.ClientError, TimeoutError) as error:
-            reason = str(error) or "no answer in time"
-            raise Unavailable(f"No server answers at {self._url} ({reason}). Does “buildsys up” run there?") from error
+            raise _unanswered(error, self._url) from error
         if response.status >= 300:
             async with response:
                 raise await _error(response, self._url)
@@ -140,6 +148,17 @@ class Answer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._request.__aexit__(kind, error, trace)
+
+
+def _unanswered(error: Exception, url: str) -> Unavailable:
+    """Whether nobody is there, or somebody who has not answered."""
+    match error:
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return Unavailable(f"No server answers at {url} ({error}). Does “buildsys up” run there?")
+        case TimeoutError():
+            return Unavailable(f"{url} has taken the request, but not answered in time: it may still be at it.")
+        case _:
+            return Unavailable(f"The connection to {url} broke before there was an answer ({error}).")
 
 
 async def _error(response: aiohttp.ClientResponse, url: str) -> BuildsysError:

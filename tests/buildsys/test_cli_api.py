@@ -14,12 +14,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from cli_command import Command
+from click.testing import CliRunner
 from web_site import Log, Site, serve
 
 from actors import Database
+from buildsys.cli import main
 from buildsys.cli.client import Client
 from buildsys.cli.demo_proof import Witness
 from buildsys.cli.events import follow
+from buildsys.errors import Unavailable
 
 REPOSITORY = "https://git.example/shop.git"
 
@@ -121,6 +124,53 @@ async def test_an_error_cannot_drive_a_terminal(buildsys: Command, site: Site) -
     assert refused.code == 5
     assert refused.errors.startswith("buildsys: fatal: remote says hello and bye (request ")
     assert len(refused.errors.splitlines()) == 1
+
+
+@asynccontextmanager
+async def listener(*, answers: bytes | None) -> AsyncIterator[str]:
+    """A server that takes every request and says nothing (None), or this, and then hangs up."""
+    done = asyncio.Event()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if answers is None:
+            await done.wait()
+        else:
+            writer.write(answers)
+        writer.close()
+
+    async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        done.set()
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (None, "has taken the request, but not answered in time"),
+        (b"", "broke before there was an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "broke before there was an answer"),
+    ],
+)
+async def test_a_server_that_is_silent_is_not_called_absent(
+    answers: bytes | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildsys.cli.client.PATIENCE", 0.2)
+    async with listener(answers=answers) as url, Client(url, "bst_x") as client:
+        with pytest.raises(Unavailable, match=said):
+            await client.get("/projects")
+
+
+async def test_a_start_waits_for_as_long_as_the_server_may_read_the_repository(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.project()
+    monkeypatch.setattr("buildsys.cli.client.PATIENCE", 0.2)
+    monkeypatch.setenv("BUILDSYS_SERVER", site.url)
+    monkeypatch.setenv("BUILDSYS_TOKEN", site.admin_token)
+    arguments = ["build", "start", "shop", "--branch", "slow"]
+    started = await asyncio.to_thread(CliRunner().invoke, main, arguments)
+    assert (started.exit_code, "is queued" in started.stdout) == (0, True), started.stderr
 
 
 async def test_what_bursts_inside_the_server_is_not_the_users_fault(buildsys: Command, site: Site) -> None:

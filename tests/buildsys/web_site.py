@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -54,6 +55,8 @@ class Builder:
     async def start(self, project: Project, *, branch: str | None, commit: str | None) -> list[UUID]:
         if branch == "burst":
             raise RuntimeError("a pipe burst behind the wall")
+        if branch == "slow":
+            await asyncio.sleep(1.0)  # as a repository may be
         if branch == "hostile":
             raise SourceError("fatal: remote says\n\x1b]0;owned\x07hello\x9b2J \x1b[31mand\x7f bye")
         made = await self._builds.insert(
