@@ -8,6 +8,7 @@
     ├── Unauthorized              401  no valid credentials
     ├── Forbidden                 403  valid credentials, but not for this
     ├── SourceError               502  the repository could not be read
+    │   └── NoSuchCommit          422  it could, and has no such branch or commit
     ├── DriverError               502  the engine refused or failed
     │   ├── ImageUnusable              the image is missing or cannot run steps
     │   └── ContainerAlive             something of a removed container could not be proven gone
@@ -73,6 +74,13 @@ class SourceError(BuildsysError):
 
     code = "source_error"
     status = 502
+
+
+class NoSuchCommit(SourceError):
+    """The repository has no such branch or commit, as far as it shows."""
+
+    code = "no_such_commit"
+    status = 422
 
 
 class DriverError(BuildsysError):

@@ -24,7 +24,7 @@ from buildsys.core.assignment import Credential
 from buildsys.core.git import check_commit, check_ref, check_url
 from buildsys.core.workflow import WorkflowFiles
 from buildsys.core.yaml_source import MAX_BYTES
-from buildsys.errors import SourceError
+from buildsys.errors import NoSuchCommit, SourceError
 
 OWN = (".buildsys.yml", ".buildsys/")
 GITHUB = (".github/workflows/",)
@@ -45,7 +45,7 @@ _ENTRY = re.compile(rb"100\d{3} blob ([0-9a-f]{40,64}) +(\d+)\t(.+)", re.DOTALL)
 class GitReader:
     """Reads repositories, each one by one call at a time, within `timeout` seconds. `cache` is its own folder.
 
-    Raises `SourceError`, in which no credential appears.
+    Raises `SourceError`, in which no credential appears; `NoSuchCommit` where the repository lacks what is asked for.
     """
 
     def __init__(self, *, cache: Path, allow_local: bool = False, timeout: float = 120.0) -> None:
@@ -69,9 +69,9 @@ class GitReader:
         commit = next((value for value in answers if not value.startswith("ref: ")), None)
         name = next((value.removeprefix("ref: ") for value in answers if value.startswith("ref: ")), wanted)
         if commit is None:
-            raise SourceError("the repository is empty" if branch is None else f"there is no branch {branch!r}")
+            raise NoSuchCommit("the repository is empty" if branch is None else f"there is no branch {branch!r}")
         if not name.startswith("refs/heads/"):
-            raise SourceError("the repository has no default branch; name one")
+            raise NoSuchCommit("the repository has no default branch; name one")
         check_commit(commit)
         check_ref(name)
         return commit, name.removeprefix("refs/heads/")
@@ -145,7 +145,7 @@ class _Repository(msgspec.Struct, frozen=True, kw_only=True):
                 await self._fetch(depth, ref)
                 if await self._has(commit):
                     return
-            raise SourceError(f"commit {commit} is not in the history of {ref}") from None
+            raise NoSuchCommit(f"commit {commit} is not in the history of {ref}") from None
 
     async def workflows(self, commit: str) -> WorkflowFiles:
         listed = await self.git("ls-tree", "-z", "-l", "--full-tree", commit, "--", *OWN, *GITHUB)

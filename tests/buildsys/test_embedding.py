@@ -19,7 +19,7 @@ from git_server import Repository
 from actors import Database
 from actors.testing import evict, run_alarm, run_in_actor
 from buildsys.core.build import Build, Outcome, State
-from buildsys.errors import NotFound, SourceError
+from buildsys.errors import Invalid, NotFound
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.store.queries import QUERIES
 from buildsys.testing import BuildSystem
@@ -94,8 +94,10 @@ async def test_a_person_starts_and_what_still_runs_at_the_end_is_canceled(
     repository.commit(workflow("echo begun; sleep 600"))
     async with BuildSystem(database_url=postgres_dsn) as system:
         await system.add_project("shop", repository=repository.path)
-        with pytest.raises(SourceError):
+        with pytest.raises(Invalid, match="no branch 'nowhere'"):
             await system.start("shop", branch="nowhere")
+        with pytest.raises(Invalid, match=r"f{40} is not in the history"):
+            await system.start("shop", commit="f" * 40)
         (id,) = await system.start("shop", branch="main")
         await _in_state(system, id, State.RUNNING)
         with pytest.raises(TimeoutError, match=r"still running after 0\.1 s"):

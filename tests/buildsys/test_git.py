@@ -11,7 +11,7 @@ import pytest
 from buildsys.adapters import git as adapter
 from buildsys.adapters.git import GitReader
 from buildsys.core.assignment import Credential
-from buildsys.errors import SourceError
+from buildsys.errors import NoSuchCommit, SourceError
 from tests.git_server import GitServer, Repository, git, git_server
 
 PASSWORD = "correct-horse-battery"
@@ -48,9 +48,9 @@ async def test_resolves_the_default_branch_and_others(
 
 @pytest.mark.parametrize(
     ("branch", "message"),
-    [("x", "no branch 'x'"), ("--upload-pack=touch /tmp/x", "not a branch"), ("ma*", "not a branch")],
+    [("--upload-pack=touch /tmp/x", "not a branch"), ("ma*", "not a branch")],
 )
-async def test_refuses_a_branch_that_is_not_there(
+async def test_refuses_what_can_be_no_branch(
     branch: str, message: str, server: GitServer, repository: Repository, reader: GitReader
 ) -> None:
     repository.commit({"a": "1"})
@@ -58,9 +58,20 @@ async def test_refuses_a_branch_that_is_not_there(
         await reader.resolve(f"{server.url}/project/.git", branch=branch)
 
 
-async def test_an_empty_repository_says_so(server: GitServer, repository: Repository, reader: GitReader) -> None:
-    with pytest.raises(SourceError, match="empty"):
-        await reader.resolve(f"{server.url}/project/.git")
+async def test_what_a_repository_lacks_is_told_from_one_that_cannot_be_read(
+    server: GitServer, repository: Repository, reader: GitReader
+) -> None:
+    url = f"{server.url}/project/.git"
+    with pytest.raises(NoSuchCommit, match="empty"):
+        await reader.resolve(url)
+    repository.commit({"a": "1"})
+    with pytest.raises(NoSuchCommit, match="no branch 'x'"):
+        await reader.resolve(url, branch="x")
+    with pytest.raises(NoSuchCommit, match=r"f{40} is not in the history of refs/heads/main"):
+        await reader.read_workflows(url, commit="f" * 40, ref="refs/heads/main")
+    with pytest.raises(SourceError) as caught:
+        await reader.resolve(f"{server.url}/nothing/.git")
+    assert not isinstance(caught.value, NoSuchCommit)
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["server", "old server"])

@@ -23,7 +23,7 @@ from buildsys.core.assignment import Poll, PollReply, Position, Report, ReportRe
 from buildsys.core.logs import END, LINES
 from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.core.project import Project, ProjectSettings
-from buildsys.errors import SourceError
+from buildsys.errors import NoSuchCommit, SourceError
 from buildsys.store.builds import Builds, NewBuild
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.hints import Hints
@@ -57,6 +57,8 @@ class Builder:
             raise RuntimeError("a pipe burst behind the wall")
         if branch == "slow":
             await asyncio.sleep(1.0)  # as a repository may be
+        if branch == "nowhere":
+            raise NoSuchCommit("there is no branch 'nowhere'")
         if branch == "hostile":
             raise SourceError("fatal: remote says\n\x1b]0;owned\x07hello\x9b2J \x1b[31mand\x7f bye")
         made = await self._builds.insert(
@@ -90,10 +92,10 @@ class Builder:
 class Dispatcher:
     """Has no work, and takes every report."""
 
-    async def poll(self, poll: Poll) -> PollReply:
+    async def poll(self, poll: Poll, *, token: UUID | None = None) -> PollReply:
         return PollReply(revoked=poll.holding)
 
-    async def report(self, report: Report) -> ReportReply:
+    async def report(self, report: Report, *, token: UUID | None = None) -> ReportReply:
         return ReportReply(position=Position(step=len(report.items)))
 
 
