@@ -32,9 +32,10 @@ async def logs(session: Session, name: str, follow: bool, job: str | None, step:
       buildsys logs hello#12 --json | tail -n 1
     """
     from buildsys.cli.follow import watch
-    from buildsys.cli.naming import find_build
+    from buildsys.cli.naming import check_place, find_build
 
     build = await find_build(session.client, name)
+    check_place(build, job, step)
     if follow:
         return await watch(session.client, session.terminal, build, after=after, job=job, step=step)
     path = f"/builds/{build['id']}/logs"

@@ -37,6 +37,16 @@ async def find_build(client: Client, name: str) -> dict[str, Any]:
     return build
 
 
+def check_place(build: dict[str, Any], job: str | None, step: int | None) -> None:
+    """Raise `NotFound`, which names those there are, where the build has no such job or the job no such step."""
+    jobs = [each for each in build["jobs"] if job in (None, each["id"])]
+    if not jobs:
+        raise NotFound(f"The build has no job {job!r}, but {', '.join(each['id'] for each in build['jobs'])}.")
+    known = sorted({each["number"] for one in jobs for each in one["steps"]})
+    if step is not None and step not in known:
+        raise NotFound(f"There is no step {step}, but {', '.join(map(str, known))} (0 is the set-up).")
+
+
 async def _numbered(client: Client, project: str, number: int) -> str:
     async for build in _newest_first(client, project):
         if build["number"] == number:

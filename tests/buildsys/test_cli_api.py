@@ -126,6 +126,12 @@ async def test_an_error_cannot_drive_a_terminal(buildsys: Command, site: Site) -
     assert len(refused.errors.splitlines()) == 1
 
 
+async def test_a_branch_that_is_not_there_is_the_users_mistake(buildsys: Command, site: Site) -> None:
+    await site.project()
+    refused = await buildsys("build", "start", "shop", "--branch", "nowhere")
+    assert (refused.code, refused.errors) == (2, "buildsys: there is no branch 'nowhere'\n")
+
+
 @asynccontextmanager
 async def listener(*, answers: bytes | None) -> AsyncIterator[str]:
     """A server that takes every request and says nothing (None), or this, and then hangs up."""
@@ -226,16 +232,26 @@ async def test_a_log_into_a_pipe_is_every_byte_that_was_printed(buildsys: Comman
     log = await site.log()
     await log.event("build_running")
     await log.lines(b"\x1b[2Jone\n\xff\xfe two\r\n\x00three\n")
-    await log.lines(b"other\n", step=2)
+    await log.lines(b"other\n", step=0)
     await log.lines(b"open")
     await log.end()
     name = str(log.build)
     assert (await buildsys("logs", name)).output == log.printed
-    assert (await buildsys("logs", name, "--step", "2")).output == b"other\n"
+    assert (await buildsys("logs", name, "--step", "0")).output == b"other\n"
     assert (await buildsys("logs", name, "--after", "3")).output == b"\x00three\nother\nopen"
     entries = [json.loads(line) for line in (await buildsys("logs", name, "--json")).text.splitlines()]
     assert [entry["cursor"] for entry in entries] == list(range(1, 8))
     assert entries[-1]["kind"] == "end"
+
+
+async def test_a_job_or_step_that_is_not_there_is_answered_with_those_that_are(buildsys: Command, site: Site) -> None:
+    log = await site.log()
+    await log.end()
+    for options, said in ((("--job", "nope"), "no job 'nope', but j."), (("--step", "99"), "no step 99, but 0, 1 (")):
+        for live in ((), ("-f",)):
+            refused = await buildsys("logs", str(log.build), *live, *options)
+            assert (refused.code, said in refused.errors) == (2, True), refused.errors
+    assert (await buildsys("logs", str(log.build), "--job", "j", "--step", "1")).code == 0
 
 
 async def test_a_log_on_a_terminal_cannot_drive_it(buildsys: Command, site: Site) -> None:
