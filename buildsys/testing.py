@@ -17,7 +17,7 @@ import hashlib
 import hmac
 import shutil
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,6 @@ from buildsys.config import Config, DriverName
 from buildsys.core.build import Build, State
 from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.core.project import Delivery, Project
-from buildsys.data_folder import DataFolder
 from buildsys.errors import NotFound
 from buildsys.objects import scheduler
 from buildsys.objects.build_buddy import BuildBuddy
@@ -85,10 +84,11 @@ class BuildSystem:
             if "database_url" not in self._settings:
                 postgres = EmbeddedPostgres(self.folder / "postgres", orphan_limit=ORPHANED, durable=False)
                 self._settings["database_url"] = (await stack.enter_async_context(postgres)).dsn
+            afterwards = stack.enter_context(ExitStack())
             config = Config(data_dir=self.folder / "data", **self._settings)
-            with DataFolder(config.data_dir) as data:
-                stack.callback(_remove, jobs_folder(data.part("jobs"), installation=data.installation))
             self._app = await stack.enter_async_context(App(config, start_scheduler=self._start_scheduler))
+            data = self._app.folder
+            afterwards.callback(_remove, jobs_folder(data.part("jobs"), installation=data.installation))
             self.api = await stack.enter_async_context(Client(self.url, self.token))
             stack.push_async_callback(self._cancel_all)
             self._stack = stack.pop_all()

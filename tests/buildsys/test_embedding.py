@@ -82,7 +82,7 @@ async def test_a_buddy_can_be_looked_into_rung_and_evicted(postgres_dsn: str) ->
         buddy = system.buddy(build.id)
         await buddy.start_build()
         await evict(buddy)
-        assert set(await run_in_actor(buddy, _schedules)) == {"check_health", "enforce_time_limit"}
+        assert set(await run_in_actor(buddy, _schedules)) == {"check_health"}
         assert await run_alarm(buddy, "check_health")
         assert (await system.get(build.id)).state == State.STARTING
 
