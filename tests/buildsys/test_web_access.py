@@ -216,12 +216,15 @@ async def test_browsers_are_told_to_guess_nothing(site: Site) -> None:
 
 
 async def test_ready_says_what_is_away(site: Site) -> None:
-    for path in ("/healthz", "/readyz"):
-        async with site.nobody.get(path) as response:
-            assert response.status == 200
+    for method in ("GET", "HEAD"):
+        for path in ("/healthz", "/readyz"):
+            async with site.nobody.request(method, path) as response:
+                assert response.status == 200
     site.unready = Unavailable("the database does not answer")
     async with site.nobody.get("/readyz") as response:
         body = await assert_problem(response, 503, "unavailable")
         assert body["detail"] == "the database does not answer"
+    async with site.nobody.head("/readyz") as response:
+        assert (response.status, await response.read()) == (503, b"")
     async with site.nobody.get("/healthz") as response:
         assert response.status == 200
