@@ -355,6 +355,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # of two that are bound to one port, only one may
     except OSError as error:
         listener.close()
         raise AddressUnusable(host, port, error.strerror or str(error)) from None
