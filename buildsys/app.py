@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -51,7 +51,7 @@ from buildsys.store.hints import Hints
 from buildsys.store.logs import Logs
 from buildsys.store.projects import Projects
 from buildsys.store.queries import PACKAGES, QUERIES
-from buildsys.store.secrets import Cipher
+from buildsys.store.secrets import Cipher, prove_key
 from buildsys.store.tokens import Tokens
 from buildsys.web.app import Services, create_app
 from buildsys.web.services import Stores, WebSettings
@@ -136,8 +136,13 @@ class App:
 
     @property
     def admin_token(self) -> str:
-        """The first administrator's token, kept in the data folder."""
+        """An administrator's token, kept in the data folder: remove it there, and the next start has another."""
         return self.folder.admin_token
+
+    @property
+    def has_new_admin_token(self) -> bool:
+        """Whether the administrator's token was made by this start, and nobody has seen it yet."""
+        return self.folder.has_new_token
 
     async def _serve(self, stack: AsyncExitStack) -> Dispatcher:
         """Start database, objects and API; what runners talk to."""
@@ -147,20 +152,17 @@ class App:
         port = listener.getsockname()[1]
         self.url = f"http://{_reachable(config.host)}:{port}"
         database = await self._database(stack)
+        cipher = Cipher(key=self.folder.secret_key)
+        await prove_key(database, cipher)
         hints = await stack.enter_async_context(Hints(database=database))
         stores = self.stores = Stores(
-            projects=Projects(database=database, cipher=Cipher(key=self.folder.secret_key)),
+            projects=Projects(database=database, cipher=cipher),
             builds=Builds(database=database),
             deliveries=Deliveries(database=database),
             logs=Logs(database=database),
             tokens=Tokens(database=database),
         )
-        await stores.tokens.keep(
-            uuid5(UUID(self.folder.installation), "administrator"),
-            self.admin_token,
-            name=f"administrator of {platform.node()}",
-            role="admin",
-        )
+        await self._keep_administrator(stores.tokens)
         clock = SystemClock()
         node = Node(
             database=database,
@@ -213,6 +215,16 @@ class App:
         for migration in await migrate(database, PACKAGES):
             logger.info("migrated", migration=migration)
         return database
+
+    async def _keep_administrator(self, tokens: Tokens) -> None:
+        kept = await tokens.keep_administrator(
+            self.admin_token,
+            name=f"administrator of {platform.node()}",
+            installation=UUID(self.folder.installation),
+        )
+        if not kept:
+            path = self.folder.path / "admin.token"
+            logger.warning("admin_token_revoked", file=str(path), way_out="remove the file and start again")
 
     def _objects(self, node: Node, stores: Stores, assignments: Assignments, hints: Hints) -> Namespace[BuildBuddy]:
         limits = BuildLimits(

@@ -4,7 +4,7 @@
     format         the number of this layout
     installation   the id by which containers and objects of ours are told from those of other installations
     secret.key     the 32 bytes that seal the secrets in the database
-    admin.token    the token of the first administrator
+    admin.token    the token of an administrator; a new one is made at the start where it was removed
     postgres/  blobs/  ...   one folder a part, made by `part()`
 
 Everything in it is open to its owner alone. A file appears whole or not at all.
@@ -12,6 +12,7 @@ Everything in it is open to its owner alone. A file appears whole or not at all.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import uuid
@@ -20,7 +21,14 @@ from types import TracebackType
 from typing import Self
 
 from buildsys.errors import SetupError
-from buildsys.private_files import FileLock, FolderError, private_folder, read_private, write_private
+from buildsys.private_files import (
+    FileLock,
+    FolderError,
+    check_own_folder,
+    private_folder,
+    read_private,
+    write_private,
+)
 
 FORMAT = 1
 KEY_BYTES = 32  # AES-256
@@ -72,11 +80,23 @@ class SecretKeyMissing(FolderError):
         )
 
 
+class SecretKeyLost(FolderError):
+    code = "secret_key_lost"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path,
+            f"{path} is gone, and a new one would not open what it sealed: put it back from a backup, name where it is "
+            "with --secret-key-file, or begin anew with another --data-dir.",
+        )
+
+
 class DataFolder:
     """`with DataFolder(path) as folder:` makes what is missing, checks what is there, and holds the lock.
 
     Raises DataFolderInUse at once when another process holds it; a process that was killed holds nothing. With
-    `secret_key_file` the key is read from there, where the operator put it, and none is made.
+    `secret_key_file` the key is read from there, where the operator put it, and none is made. None is made either in a
+    folder that has been used: `SecretKeyLost`. `has_new_token` says that the administrator's token was made just now.
     """
 
     installation: str
@@ -85,6 +105,7 @@ class DataFolder:
 
     def __init__(self, path: Path, *, secret_key_file: Path | None = None) -> None:
         self.path = path.absolute()
+        self.has_new_token = False
         self._secret_key_file = secret_key_file
         self._lock = FileLock(self.path / "lock")
 
@@ -105,58 +126,86 @@ class DataFolder:
     ) -> None:
         self._lock.release()
 
+    def inspect(self) -> None:
+        """Raise what a start would say of what is there now. Nothing is made, and the lock left alone."""
+        has_been_used = False
+        if os.path.lexists(self.path):
+            check_own_folder(self.path)
+            _refuse_foreign(self.path)
+            self._check_format()
+            has_been_used = self._has_been_used
+        if has_been_used or self._secret_key_file is not None:
+            self._read_secret_key()
+        if has_been_used:
+            self._read_installation()
+            if (self.path / "admin.token").exists():
+                self._read_token()
+
     def part(self, name: str) -> Path:
         """The folder of one part of the system inside this one, made on first use."""
         return private_folder(self.path / name)
 
     def _open(self) -> None:
+        """Make what is missing and read it all. `installation` is made last: with it, the folder has been used."""
         self._check_format()
-        self.installation = self._installation()
-        self.secret_key = self._secret_key()
-        self.admin_token = self._token("admin.token")
+        self._ensure("format", b"%d\n" % FORMAT)
+        if not self._has_been_used and self._secret_key_file is None:
+            self._ensure("secret.key", secrets.token_bytes(KEY_BYTES))
+        self.secret_key = self._read_secret_key()
+        self.has_new_token = self._ensure("admin.token", f"bst_{secrets.token_urlsafe(32)}\n".encode())
+        self.admin_token = self._read_token()
+        self._ensure("installation", f"{uuid.uuid4()}\n".encode())
+        self.installation = self._read_installation()
+
+    @property
+    def _has_been_used(self) -> bool:
+        return (self.path / "installation").exists()
+
+    def _ensure(self, name: str, content: bytes) -> bool:
+        """Write the file where there is none; whether there was none."""
+        path = self.path / name
+        if path.exists():
+            return False
+        write_private(path, content)
+        return True
 
     def _check_format(self) -> None:
         path = self.path / "format"
         try:
-            found = int(self._content("format", b"%d\n" % FORMAT))
+            found = int(read_private(path))
+        except FileNotFoundError:
+            return
         except ValueError:
             raise DataFileDamaged(path, "a number") from None
         if found > FORMAT:
             raise DataFolderTooNew(self.path, found)
 
-    def _installation(self) -> str:
-        try:
-            return str(uuid.UUID(self._content("installation", f"{uuid.uuid4()}\n".encode()).decode().strip()))
-        except ValueError:
-            raise DataFileDamaged(self.path / "installation", "a UUID") from None
-
-    def _secret_key(self) -> bytes:
+    def _read_secret_key(self) -> bytes:
         path = self._secret_key_file or self.path / "secret.key"
-        if self._secret_key_file is None:
-            key = self._content("secret.key", secrets.token_bytes(KEY_BYTES))
-        elif path.exists():
+        try:
             key = read_private(path)
-        else:
-            raise SecretKeyMissing(path)
+        except FileNotFoundError:
+            raise SecretKeyMissing(path) if self._secret_key_file else SecretKeyLost(path) from None
         if len(key) != KEY_BYTES:
             raise DataFileDamaged(path, f"{KEY_BYTES} bytes")
         return key
 
-    def _token(self, name: str) -> str:
+    def _read_token(self) -> str:
+        path = self.path / "admin.token"
         try:
-            token = self._content(name, f"bst_{secrets.token_urlsafe(32)}\n".encode()).decode("ascii").strip()
+            token = read_private(path).decode("ascii").strip()
         except UnicodeDecodeError:
             token = ""
         if len(token) < 32:
-            raise DataFileDamaged(self.path / name, "a token of at least 32 characters")
+            raise DataFileDamaged(path, "a token of at least 32 characters")
         return token
 
-    def _content(self, name: str, initial: bytes) -> bytes:
-        """What the file holds, which is `initial` where there was none."""
-        path = self.path / name
-        if not path.exists():
-            write_private(path, initial)
-        return read_private(path)
+    def _read_installation(self) -> str:
+        path = self.path / "installation"
+        try:
+            return str(uuid.UUID(read_private(path).decode().strip()))
+        except ValueError:
+            raise DataFileDamaged(path, "a UUID") from None
 
 
 def holder_of(path: Path) -> int | None:

@@ -96,18 +96,26 @@ def private_folder(path: Path) -> Path:
     """
     with named_errors(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.lstat()
-        if stat.S_ISLNK(found.st_mode):
-            raise FolderNotPermitted(path, f"{path} is a symbolic link, which others could turn: give the real folder.")
-        if found.st_uid != os.geteuid():
-            raise FolderNotPermitted(
-                path,
-                f"{path} belongs to user {found.st_uid}, and this is user {os.geteuid()}: chown it, run as its owner, "
-                "or choose another folder with --data-dir.",
-            )
-        if found.st_mode & 0o077:
+        if check_own_folder(path).st_mode & 0o077:
             path.chmod(0o700)
     return path
+
+
+def check_own_folder(path: Path) -> os.stat_result:
+    """What the file system says of a folder of ours; raises FolderNotPermitted and NotAFolder for anything else."""
+    with named_errors(path):
+        found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise FolderNotPermitted(path, f"{path} is a symbolic link, which others could turn: give the real folder.")
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotAFolder(path)
+    if found.st_uid != os.geteuid():
+        raise FolderNotPermitted(
+            path,
+            f"{path} belongs to user {found.st_uid}, and this is user {os.geteuid()}: chown it, run as its owner, "
+            "or choose another folder with --data-dir.",
+        )
+    return found
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Encryption at rest. The key is never in the database."""
+"""Encryption at rest. The key is never in the database, which only knows it when it sees it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,32 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from actors import Database
 from buildsys.errors import SetupError
+from buildsys.store.queries import QUERIES
 
 NONCE_BYTES = 12
 """The nonce length that NIST SP 800-38D recommends for GCM."""
 
 VERSION = b"\x01"
 """Leads every ciphertext, so that a later key or cipher can tell its own."""
+
+
+PROOF = b"the key of this database"
+NOBODY = UUID(int=0)
+"""Stands for the owner of what belongs to no row."""
+
+
+class SecretKeyMismatch(SetupError):
+    """What the database holds was encrypted with another key."""
+
+    code = "secret_key_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the secrets in this database do not open with this secret.key: put back the one that belongs to the "
+            "database, from a backup or with --secret-key-file, or give this installation a database of its own"
+        )
 
 
 class Cipher:
@@ -29,12 +48,16 @@ class Cipher:
         return VERSION + nonce + self._aead.encrypt(nonce, plain, owner.bytes)
 
     def decrypt(self, sealed: bytes, *, owner: UUID) -> bytes:
-        """Raises `SetupError` where the key is not the one that encrypted."""
+        """Raises `SecretKeyMismatch` where the key is not the one that encrypted."""
         nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
         try:
             return self._aead.decrypt(nonce, body, owner.bytes)
         except InvalidTag:
-            raise SetupError(
-                "a stored secret does not open with this installation's key; "
-                "put back the secret.key that belongs to this database"
-            ) from None
+            raise SecretKeyMismatch from None
+
+
+async def prove_key(database: Database, cipher: Cipher) -> None:
+    """Raise `SecretKeyMismatch` unless the cipher's key is that of the database, which the first one becomes."""
+    row = await database.one(QUERIES["secret_key_prove"], proof=cipher.encrypt(PROOF, owner=NOBODY))
+    assert row is not None
+    cipher.decrypt(row["proof"], owner=NOBODY)

@@ -24,15 +24,25 @@ class Tokens:
 
     async def create(self, name: str, *, role: str, expires_at: datetime | None = None) -> tuple[UUID, str]:
         """A new token's id and the token itself, which nobody can be told again."""
-        id, token = uuid4(), new_token()
-        await self.keep(id, token, name=name, role=role, expires_at=expires_at)
-        return id, token
-
-    async def keep(self, id: UUID, token: str, *, name: str, role: str, expires_at: datetime | None = None) -> None:
-        """Make a token valid that was made elsewhere; one known already stays as it is, a revoked one revoked."""
+        id, token = uuid4(), PREFIX + secrets.token_urlsafe(32)
         await self._database.execute(
             QUERIES["token_insert"], id=id, name=name, role=role, digest=_digest(token), expires_at=expires_at
         )
+        return id, token
+
+    async def keep_administrator(self, token: str, *, name: str, installation: UUID) -> bool:
+        """Make valid the token that an installation's file holds, and revoke what the file held before.
+
+        False where the token stays invalid: once revoked, a token never comes back.
+        """
+        await self._database.execute(
+            QUERIES["token_keep_administrator"],
+            id=uuid4(),
+            name=name,
+            digest=_digest(token),
+            installation=installation,
+        )
+        return await self.find(token) is not None
 
     async def find(self, token: str) -> Identity | None:
         """Who a token belongs to; None where it is unknown, expired or revoked."""
@@ -59,10 +69,6 @@ class Tokens:
         """End a token's validity at once. Raises `NotFound`."""
         if await self._database.one(QUERIES["token_revoke"], id=id) is None:
             raise NotFound(f"there is no token {id}")
-
-
-def new_token() -> str:
-    return PREFIX + secrets.token_urlsafe(32)
 
 
 def _digest(token: str) -> bytes:

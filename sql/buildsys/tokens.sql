@@ -1,7 +1,15 @@
 -- name: token_insert :exec
--- Keep a token's digest; one that is kept already stays as it is.
-INSERT INTO tokens (id, name, role, digest, expires_at) VALUES (:id, :name, :role, :digest, :expires_at)
-ON CONFLICT DO NOTHING;
+-- A new token, by its digest.
+INSERT INTO tokens (id, name, role, digest, expires_at) VALUES (:id, :name, :role, :digest, :expires_at);
+
+-- name: token_keep_administrator :exec
+-- Make the token of an installation's file valid and those that were there before it invalid. A token that is known
+-- stays as it is, a revoked one revoked.
+WITH replaced AS (
+    UPDATE tokens SET revoked_at = coalesce(revoked_at, now()) WHERE installation = :installation AND digest <> :digest
+)
+INSERT INTO tokens (id, name, role, digest, installation) VALUES (:id, :name, 'admin', :digest, :installation)
+ON CONFLICT (digest) DO NOTHING;
 
 -- name: token_find :one
 -- The valid token of this digest; its use is noted at most once a minute.

@@ -86,6 +86,25 @@ async def test_a_running_build_is_canceled_from_beside(buildsys: Command, tmp_pa
         assert process.returncode == 3, errors.decode()
 
 
+async def test_the_first_start_says_the_administrators_token_and_later_ones_where_it_is(
+    buildsys: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "data of ours" / "admin.token"
+    for is_first in (True, False):
+        process = await buildsys.start("up", *(option for option in OPTIONS if option != "--json"))
+        said = ""
+        async with asyncio.timeout(60):
+            while str(file) not in said:
+                assert process.stdout is not None
+                line = (await process.stdout.readline()).decode()
+                assert line, said
+                said += line
+        assert (file.read_text().strip() in said) == is_first
+        process.send_signal(signal.SIGTERM)
+        output, errors = await asyncio.wait_for(process.communicate(), 30)
+        assert file.read_text().strip() not in output.decode() + errors.decode()
+
+
 async def test_a_second_up_on_the_folder_refuses_and_names_the_first(buildsys: Command) -> None:
     async with running(buildsys) as first:
         second = await buildsys("up", *OPTIONS)

@@ -15,6 +15,7 @@ from buildsys.data_folder import (
     DataFolderForeign,
     DataFolderInUse,
     DataFolderTooNew,
+    SecretKeyLost,
     SecretKeyMissing,
     holder_of,
 )
@@ -135,6 +136,47 @@ def test_a_secret_key_kept_outside(tmp_path: Path) -> None:
     with DataFolder(tmp_path / "data", secret_key_file=key) as folder:
         assert folder.secret_key == b"k" * 32
     assert not (tmp_path / "data" / "secret.key").exists()
+
+
+def test_a_lost_secret_key_is_not_replaced(tmp_path: Path) -> None:
+    with DataFolder(tmp_path) as folder:
+        key = folder.secret_key
+    (tmp_path / "secret.key").unlink()
+    with pytest.raises(SecretKeyLost, match=r"from a backup.*--secret-key-file.*--data-dir"):
+        DataFolder(tmp_path).__enter__()
+    assert not (tmp_path / "secret.key").exists()
+    write_private(tmp_path / "secret.key", key)
+    with DataFolder(tmp_path) as folder:
+        assert folder.secret_key == key
+
+
+def test_a_first_start_without_the_key_it_was_promised_leaves_the_choice(tmp_path: Path) -> None:
+    with pytest.raises(SecretKeyMissing):
+        DataFolder(tmp_path / "data", secret_key_file=tmp_path / "key").__enter__()
+    with DataFolder(tmp_path / "data") as folder:
+        assert len(folder.secret_key) == 32
+
+
+def test_a_removed_token_is_replaced_and_said_to_be_new(tmp_path: Path) -> None:
+    with DataFolder(tmp_path) as folder:
+        assert folder.has_new_token
+        first = folder.admin_token
+    with DataFolder(tmp_path) as folder:
+        assert not folder.has_new_token
+    (tmp_path / "admin.token").unlink()
+    with DataFolder(tmp_path) as folder:
+        assert folder.has_new_token
+        assert folder.admin_token != first
+
+
+def test_to_inspect_makes_and_locks_nothing(tmp_path: Path) -> None:
+    DataFolder(tmp_path / "new").inspect()
+    DataFolder(tmp_path).inspect()
+    assert list(tmp_path.iterdir()) == []
+    with DataFolder(tmp_path):
+        (tmp_path / "admin.token").unlink()
+        DataFolder(tmp_path).inspect()
+    assert not (tmp_path / "admin.token").exists()
 
 
 def test_a_file_on_the_way(tmp_path: Path) -> None:

@@ -167,8 +167,15 @@ CREATE TABLE tokens (
     name         text NOT NULL,
     role         text NOT NULL CHECK (role IN ('admin', 'runner')),
     digest       bytea NOT NULL UNIQUE, -- sha256 of the token
+    installation uuid, -- whose data folder holds, or held, it as admin.token; NULL: made through the API
     created_at   timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz,
     last_used_at timestamptz,
     revoked_at   timestamptz
+);
+
+-- One row: by it the secret.key that encrypts what is encrypted here can be told from another.
+CREATE TABLE secret_key (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    proof  bytea NOT NULL -- a known text, encrypted
 );
