@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -14,6 +15,7 @@ from buildsys.errors import Invalid, SourceError
 
 MAX_TITLE = 200
 
+_SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}")
 _BRANCHES = "refs/heads/"
 _TAGS = "refs/tags/"
 
@@ -28,6 +30,9 @@ class GitHub:
 
     def event(self, headers: Mapping[str, str]) -> str:
         return headers.get("X-GitHub-Event", "")
+
+    def is_signed(self, headers: Mapping[str, str]) -> bool:
+        return _SIGNATURE.fullmatch(headers.get("X-Hub-Signature-256", "")) is not None
 
     def verify(self, headers: Mapping[str, str], body: bytes, secret: str) -> bool:
         """Check `X-Hub-Signature-256`; the older signature by SHA-1 counts for nothing, and so does an empty secret."""

@@ -37,6 +37,9 @@ class Forge(Protocol):
     def event(self, headers: Mapping[str, str]) -> str:
         """The provider's name of the event, such as `push`."""
 
+    def is_signed(self, headers: Mapping[str, str]) -> bool:
+        """Whether there is anything that could be a signature: what a stranger sends need not be read without one."""
+
     def verify(self, headers: Mapping[str, str], body: bytes, secret: str) -> bool:
         """Whether the signature over the raw body is right, compared in constant time."""
 

@@ -16,6 +16,9 @@ Text = Annotated[str, msgspec.Meta(max_length=65536, pattern=r"\A[^\x00]*\Z")]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=200)]
 """The size of a page."""
 
+RETRY_AFTER = 5
+"""Seconds after which one may ask again for what is not available."""
+
 _Input = TypeVar("_Input")
 
 
@@ -62,4 +65,6 @@ def problem(status: int, *, title: str, code: str, request_id: str, detail: str 
     )
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
     return response

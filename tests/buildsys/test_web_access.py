@@ -189,9 +189,14 @@ async def test_a_body_may_be_a_mebibyte_and_a_delivery_more(site: Site) -> None:
     body = b'{"name": "' + b"x" * (1 << 20) + b'"}'
     async with site.admin.post("/api/v1/tokens", data=BytesIO(body)) as response:
         await assert_problem(response, 413, "request_entity_too_large")
-    async with site.nobody.post("/hooks/github/shop", data=BytesIO(bytes(25 << 20))) as response:
+    signed = {
+        "X-GitHub-Delivery": "d",
+        "X-GitHub-Event": "push",
+        "X-Hub-Signature-256": "sha256=" + "0" * 64,
+    }
+    async with site.nobody.post("/hooks/github/shop", data=BytesIO(bytes(25 << 20)), headers=signed) as response:
         await assert_problem(response, 401, "unauthorized")
-    async with site.nobody.post("/hooks/github/shop", data=BytesIO(bytes((25 << 20) + 1))) as response:
+    async with site.nobody.post("/hooks/github/shop", data=BytesIO(bytes((25 << 20) + 1)), headers=signed) as response:
         await assert_problem(response, 413, "request_entity_too_large")
 
 

@@ -50,6 +50,22 @@ class TestForge:
             branch="feature/x", commit=COMMIT, title="Subject", repository="octo/cat"
         )
 
+    def test_what_bears_no_signature_is_known_by_its_headers(self, forge: Forge, deliver) -> None:
+        headers, _ = deliver("main")
+        assert forge.is_signed(headers)
+        (name,) = [name for name, value in headers.items() if value.startswith("sha256=")]
+        for value in (
+            "",
+            "sha256=",
+            headers[name][:-1],
+            headers[name] + "0",
+            headers[name].upper(),
+            "sha1=" + "0" * 40,
+        ):
+            assert not forge.is_signed(CIMultiDict({**headers, name: value})), value
+        del headers[name]
+        assert not forge.is_signed(headers)
+
     def test_a_deleted_branch_has_no_commit(self, forge: Forge, deliver) -> None:
         headers, body = deliver("gone", deleted=True)
         event = forge.decode(forge.event(headers), body)
