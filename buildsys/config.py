@@ -163,7 +163,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             values["token"] = _token(values["token_file"])
         config = cls(**values)
         if "api" not in config.roles and "runner" in config.roles and not (config.server_url and config.token):
-            raise InvalidConfig("A runner without the role api needs --server-url, and BUILDSYS_TOKEN or --token-file.")
+            raise InvalidConfig(
+                "A runner without the role api needs --server or BUILDSYS_SERVER_URL, and --token-file or "
+                "BUILDSYS_TOKEN."
+            )
         return config
 
     @classmethod

@@ -28,7 +28,7 @@ import msgspec
 
 from actors.migrations import load_migrations
 from buildsys.config import Config
-from buildsys.data_folder import holder_of
+from buildsys.data_folder import DataFolder, holder_of
 from buildsys.errors import SetupError
 from buildsys.postgres import PostgresVersionMismatch, running_server, socket_folder
 from buildsys.postgres_binaries import find_postgres, run
@@ -57,7 +57,7 @@ async def examine(config: Config) -> list[Check]:
     checks: list[tuple[str, Callable[[], Awaitable[Check] | Check]]] = [
         ("python", lambda: check_python(sys.version_info[:3])),
         ("platform", lambda: check_platform(platform.system(), platform.machine(), platform.libc_ver()[0])),
-        ("data folder", lambda: check_data_folder(config.data_dir)),
+        ("data folder", lambda: check_data_folder(config.data_dir, config.secret_key_file)),
         ("disk space", lambda: check_space(config.data_dir)),
     ]
     database = config.database_url
@@ -120,8 +120,9 @@ def check_platform(system: str, machine: str, libc: str) -> Check:
     )
 
 
-def check_data_folder(path: Path) -> Check:
-    """Writes a file into the folder, or into the nearest that is there; says who uses it."""
+def check_data_folder(path: Path, secret_key_file: Path | None) -> Check:
+    """Looks at what is in the folder as a start does, and writes a file into it or the nearest; says who uses it."""
+    DataFolder(path, secret_key_file=secret_key_file).inspect()
     if pid := holder_of(path):
         return Check(name="data folder", status="ok", detail=f"{path} is in use by process {pid}")
     place = _existing(path)

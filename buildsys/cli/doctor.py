@@ -12,12 +12,15 @@ from buildsys.cli.configured import config_command
 from buildsys.cli.terminal import Terminal, plain
 from buildsys.config import Config
 
-EXAMINED = frozenset({"data_dir", "database_url", "listen", "roles", "driver", "docker_host"})
+EXAMINED = frozenset(
+    {"data_dir", "secret_key_file", "database_url", "listen", "roles", "driver", "docker_host"}
+    | {"server_url", "token_file"}
+)
 SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
 
 @click.command()
-@config_command(EXAMINED)
+@config_command(EXAMINED, spelling={"server_url": "--server"})
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON on stdout.")
 def doctor(config: Config, as_json: bool) -> int:
     """Examine this machine and say what is missing. The exit code is 1 where something must be mended before a start.
@@ -26,6 +29,7 @@ def doctor(config: Config, as_json: bool) -> int:
     Examples:
       buildsys doctor
       buildsys doctor --driver process --json
+      buildsys doctor --roles runner --server https://ci.example.org --token-file runner.token
     """
     from buildsys.doctor import examine
 

@@ -128,6 +128,15 @@ def test_doctor_answers_in_json_and_says_by_its_exit_code_whether_a_start_would_
     assert "✗ data folder" in ill.stdout
 
 
+def test_doctor_examines_the_machine_of_a_runner_apart(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("bst_x\n")
+    options = ("--roles", "runner", "--server", "http://127.0.0.1:1", "--token-file", str(tmp_path / "token"))
+    result = invoke("doctor", *options, "--driver", "process", "--json", "--data-dir", str(tmp_path / "x"))
+    checks = {check["name"]: check for check in json.loads(result.stdout)}
+    assert checks["server"]["status"] == "fail"
+    assert not checks.keys() & {"database", "postgres", "port"}
+
+
 @pytest.mark.parametrize(
     ("line", "shown"),
     [

@@ -99,6 +99,42 @@ async def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
         assert (check.status, check.way_out) == ("fail", "choose another --data-dir.")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "mode", "detail", "way_out"),
+    [
+        ("format", b"2\n", 0o600, "has format 2", "start the newer release"),
+        ("format", None, 0o600, "neither empty nor made by buildsys", "--data-dir"),
+        ("installation", b"?\n", 0o600, "a UUID was expected", "restore it from a backup"),
+        ("secret.key", b"k" * 32, 0o644, "has mode 0644", "chmod 600"),
+        ("secret.key", b"short", 0o600, "32 bytes was expected", "restore it from a backup"),
+        ("secret.key", None, 0o600, "secret.key is gone", "put it back from a backup"),
+        ("admin.token", b"t" * 40, 0o644, "has mode 0644", "chmod 600"),
+    ],
+)
+async def test_a_folder_that_a_start_would_refuse(
+    tmp_path: Path, name: str, content: bytes | None, mode: int, detail: str, way_out: str
+) -> None:
+    with DataFolder(tmp_path):
+        pass
+    assert (await found(configured(tmp_path)))["data folder"].status == "ok"
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(mode)
+    before = {entry.name: entry.stat().st_mtime_ns for entry in tmp_path.iterdir()}
+    check = (await found(configured(tmp_path)))["data folder"]
+    assert check.status == "fail"
+    assert detail in check.detail
+    assert way_out in check.way_out
+    assert {entry.name: entry.stat().st_mtime_ns for entry in tmp_path.iterdir()} == before
+
+
+async def test_a_key_outside_that_is_not_there(tmp_path: Path) -> None:
+    check = (await found(configured(tmp_path / "new", secret_key_file=tmp_path / "key")))["data folder"]
+    assert check.status == "fail"
+    assert str(tmp_path / "key") in check.detail
+
+
 async def test_a_read_only_and_a_full_disk(tmp_path: Path) -> None:
     with small_disk(tmp_path / "locked", "ro") as disk:
         assert "read-only" in (await found(configured(disk / "data")))["data folder"].detail
@@ -106,7 +142,7 @@ async def test_a_read_only_and_a_full_disk(tmp_path: Path) -> None:
         checks = await found(configured(disk))
         assert (checks["data folder"].status, checks["disk space"].status) == ("ok", "fail")
         (disk / "filling").write_bytes(b"\0" * (16 << 20))
-        assert "No space is left" in (await found(configured(disk)))["data folder"].detail
+        assert "No space is left" in (await found(configured(disk / "data")))["data folder"].detail
 
 
 async def test_a_cluster_of_another_postgres(tmp_path: Path) -> None:
