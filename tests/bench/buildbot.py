@@ -101,7 +101,9 @@ async def buildbot(*, slots: int, venv: Path | None, say: Say) -> AsyncIterator[
             )
         try:
             plain = {"Accept-Encoding": "identity"}  # what it calls deflate is not
-            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}/api/v2/", headers=plain) as session:
+            fresh = aiohttp.TCPConnector(force_close=True)  # a connection that is kept may end in an answer's middle
+            url = f"http://127.0.0.1:{port}/api/v2/"
+            async with aiohttp.ClientSession(url, headers=plain, connector=fresh) as session:
                 running = Buildbot(session=session, pid=process.pid)
                 await until(running.connected, what="Buildbot to be ready")
                 yield running
