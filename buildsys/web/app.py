@@ -12,7 +12,7 @@ from buildsys.web import pages
 from buildsys.web.auth import ADMIN, PUBLIC, RUNNER, Access, Authentication
 from buildsys.web.builds import BuildRoutes
 from buildsys.web.health import HealthRoutes
-from buildsys.web.log_feed import LogFeed
+from buildsys.web.log_feed import HEARTBEAT, LogFeed
 from buildsys.web.logs import LogRoutes
 from buildsys.web.middleware import add_headers, answer_errors, identify
 from buildsys.web.projects import ProjectRoutes
@@ -46,10 +46,16 @@ class Route(msgspec.Struct, frozen=True):
     access: Access
 
 
-def create_app(*, stores: Stores, services: Services, settings: WebSettings) -> web.Application:
-    """The application, ready to be served. On shutdown it ends the live logs, whose readers come back elsewhere."""
+def create_app(
+    *, stores: Stores, services: Services, settings: WebSettings, heartbeat: float = HEARTBEAT
+) -> web.Application:
+    """The application, ready to be served. On shutdown it ends the live logs, whose readers come back elsewhere.
+
+    `heartbeat`: seconds of silence after which a live log says that there is nothing new, and looks whether its reader
+    may still read.
+    """
     authentication = Authentication(tokens=stores.tokens, settings=settings)
-    feed = LogFeed(logs=stores.logs, hints=services.hints)
+    feed = LogFeed(logs=stores.logs, hints=services.hints, heartbeat=heartbeat)
     app = web.Application(middlewares=[identify, answer_errors], client_max_size=BODY_LIMIT)
     for route in routes(stores=stores, services=services, settings=settings, authentication=authentication, feed=feed):
         app.router.add_route(route.method, route.path, _guarded(route, authentication))
@@ -70,7 +76,7 @@ def routes(
     webhooks = WebhookRoutes(stores=stores, forge=services.forge, hints=services.hints)
     projects = ProjectRoutes(stores=stores, settings=settings)
     builds = BuildRoutes(stores=stores, builder=services.builder)
-    logs = LogRoutes(stores=stores, feed=feed)
+    logs = LogRoutes(stores=stores, feed=feed, authentication=authentication)
     tokens = TokenRoutes(stores=stores)
     runners = RunnerRoutes(dispatcher=services.dispatcher)
     return [

@@ -70,6 +70,14 @@ class Authentication:
             raise Forbidden(f"a token with the role {identity.role!r} may not do this")
         request[IDENTITY] = identity
 
+    async def still_admits(self, request: web.Request, access: Access) -> bool:
+        """Whether a request that was let pass would be let pass now."""
+        try:
+            await self.admit(request, access)
+        except (Unauthorized, Forbidden):
+            return False
+        return True
+
     async def login(self, request: web.Request) -> web.Response:
         """Exchange an administrator's token for a session."""
         self._check_own_page(request)

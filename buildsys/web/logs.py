@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncGenerator
 from typing import Annotated, Literal
 from uuid import UUID
@@ -11,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from buildsys.core.logs import END, LINES, LogEntry, LogRecord
+from buildsys.web.auth import ADMIN, Authentication
 from buildsys.web.builds import build_id
 from buildsys.web.codec import BadRequest, Text, decode_query, json_response
 from buildsys.web.log_events import Event, Filter, Piece, behind, entries
@@ -28,6 +30,9 @@ PAGE = 2 << 20
 
 USUAL, MOST = 1000, 10_000
 """Entries of a limited answer where the request does not say, and at most."""
+
+LOOK_AGAIN = 5.0
+"""Seconds of a lively stream between two looks at its reader's token; a quiet one looks with each heartbeat."""
 
 CURSORS = 1 << 63
 """Cursors are below this: Postgres counts them in a bigint."""
@@ -64,10 +69,11 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogRoutes:
-    def __init__(self, *, stores: Stores, feed: LogFeed) -> None:
+    def __init__(self, *, stores: Stores, feed: LogFeed, authentication: Authentication) -> None:
         self._builds = stores.builds
         self._logs = stores.logs
         self._feed = feed
+        self._authentication = authentication
 
     async def read(self, request: web.Request) -> web.StreamResponse:
         """The log behind a cursor, in the form that `Accept` names; JSON where it names none of ours."""
@@ -88,14 +94,22 @@ class LogRoutes:
         return await self._entries(reading, query.limit or USUAL)
 
     async def _follow(self, request: web.Request, reading: Reading) -> web.StreamResponse:
-        """Events as they come, up to the end; 204 keeps a browser that has seen the end from asking again."""
+        """Events as they come, up to the end; 204 keeps a browser that has seen the end from asking again.
+
+        Ends as well once its reader's token is valid no more, which is looked at with every heartbeat at the latest.
+        """
         if reading.ended:
             return web.Response(status=204)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         await response.prepare(request)
         await response.write(b"retry: 1000\n\n")
         async with contextlib.aclosing(self._feed.events(reading.build, after=reading.after)) as batches:
+            looked = time.monotonic()
             async for batch in batches:
+                if not batch or time.monotonic() - looked >= LOOK_AGAIN:
+                    if not await self._authentication.still_admits(request, ADMIN):
+                        break
+                    looked = time.monotonic()
                 chosen = b"".join(event.encoded for event in batch if reading.admits(event))
                 await response.write(chosen or b":\n\n")
         await response.write_eof()

@@ -280,6 +280,34 @@ async def test_a_shutdown_ends_the_streams_at_once(site: Site) -> None:
         assert [event async for event in following] == []
 
 
+@pytest.mark.parametrize("quiet", [True, False], ids=["quiet", "lively"])
+async def test_a_stream_ends_with_its_readers_token(
+    database: Database, monkeypatch: pytest.MonkeyPatch, quiet: bool
+) -> None:
+    monkeypatch.setattr("buildsys.web.logs.LOOK_AGAIN", 0.1)
+    async with serve(database, heartbeat=0.1 if quiet else 60.0) as site, asyncio.timeout(20):
+        log = await site.log()
+        await log.lines(b"for alice\n")
+        async with site.admin.get(path(log), headers=LIVE) as response:
+            following = events(response)
+            assert printed(await anext(following)) == b"for alice\n"
+            async with asyncio.TaskGroup() as group:
+                writing = [] if quiet else [group.create_task(_write_on(log))]
+                await site.stores.tokens.revoke(site.admin_id)
+                async for _ in following:
+                    pass
+                for each in writing:
+                    each.cancel()
+        async with site.admin.get(path(log), headers=LIVE) as response:
+            assert response.status == 401
+
+
+async def _write_on(log: Log) -> None:
+    while True:
+        await log.lines(b"more\n")
+        await asyncio.sleep(0.01)
+
+
 async def test_a_frame_that_does_not_open_is_our_failure_and_never_a_short_answer(site: Site) -> None:
     log = await site.log()
     await log.lines(b"y" * (1 << 20) + b"\n")

@@ -33,6 +33,7 @@ from buildsys.store.queries import QUERIES
 from buildsys.store.secrets import Cipher
 from buildsys.store.tokens import Tokens
 from buildsys.web.app import Services, create_app
+from buildsys.web.log_feed import HEARTBEAT
 from buildsys.web.services import Stores, WebSettings
 
 PLAN = Plan(workflow="ci.yml", jobs=(JobPlan(id="j", name="j", steps=(StepPlan(number=1, name="s", run="true"),)),))
@@ -200,12 +201,12 @@ class Site:
 
 
 @asynccontextmanager
-async def serve(database: Database) -> AsyncIterator[Site]:
+async def serve(database: Database, *, heartbeat: float = HEARTBEAT) -> AsyncIterator[Site]:
     async with Hints(database=database) as hints:
         site = Site(database, hints)
         site.admin_id, site.admin_token = await site.stores.tokens.create("alice", role="admin")
         _, runner_token = await site.stores.tokens.create("runner-1", role="runner")
-        app = create_app(stores=site.stores, services=site.services, settings=site.settings)
+        app = create_app(stores=site.stores, services=site.services, settings=site.settings, heartbeat=heartbeat)
         async with TestServer(app) as site.server:
             site.url = str(site.server.make_url("/")).rstrip("/")
             async with (
