@@ -101,6 +101,8 @@ class Reader:
         text = self._scalar(field, expected=expected)
         if text is not None and not text.strip():
             self.error(field.value, field.path, f"expected {expected}, found nothing")
+        if text is not None and "\0" in text:
+            self.error(field.value, field.path, f"expected {expected}, found one with a NUL character")
         return text or ""
 
     def texts(self, field: Field, *, expected: str) -> tuple[Field, ...]:

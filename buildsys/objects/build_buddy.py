@@ -125,8 +125,9 @@ class BuildBuddy(Actor):
         if str(job.runner) != report.runner or job.incarnation != report.incarnation:
             return ReportReply(position=job.position, revoked=True)
         self._heard_of(job)
+        now = self.ctx.clock.now()
         for item in report.items:
-            if not self._life.apply(job, item):
+            if not self._life.apply(job, item, now):
                 break
         self._save()
         return ReportReply(position=job.position, cancel=self._life.stopping is not None)
@@ -169,10 +170,19 @@ class BuildBuddy(Actor):
             for job in held:
                 reason = self._sickness(job, silence=min(silence.get(job.runner or self._id, awake), awake))
                 if reason:
-                    self._life.stop_job(job, Outcome.ERRORED, now, reason=reason)
+                    self._life.lose_job(job, now, reason=reason)
             if unfit is not None and self._life.jobs[unfit.job].runner is None:
                 reason = f"no_runner: there are runners, but none with the labels {', '.join(unfit.labels)}"
                 self._life.stop_job(self._life.jobs[unfit.job], Outcome.ERRORED, now, reason=reason)
+            untold = [job.plan.id for job in self._life.jobs.values() if job.assignment and job.state == State.QUEUED]
+            if untold:
+                self.ctx.execute(
+                    QUERIES["assignment_release"],
+                    rows=None,
+                    build=self._id,
+                    jobs=untold,
+                    seconds=self._limits.silence,
+                )
             if not self._life.is_stopped:
                 self.ctx.schedule("check_health", now + self._health_pause)
             self._save()

@@ -161,13 +161,16 @@ class BuildLife:
             self._tell("job_started", now, job=job.plan.id, runner=str(runner))
         self.changed_jobs.add(job.plan.id)
 
-    def apply(self, job: JobLife, item: Item) -> bool:
-        """Take the next item of a job's reports. A repeated one changes nothing; False: it leaves a hole before it."""
+    def apply(self, job: JobLife, item: Item, now: datetime) -> bool:
+        """Take the next item of a job's reports. A repeated one changes nothing; False: it leaves a hole before it.
+
+        Jobs and steps keep the times that their runner reported; the build's own are ours, as `now` says.
+        """
         if job.is_stopped:
             return True
         match item:
             case ContainerStarted():
-                self._container_started(job, item)
+                self._container_started(job, item, now)
             case StepStarted():
                 self._step_started(job, item)
             case LogBatch():
@@ -175,25 +178,21 @@ class BuildLife:
             case StepStopped():
                 self._step_stopped(job, item)
             case JobStopped():
-                self.stop_job(job, item.outcome, item.at, reason=item.reason)
+                self._stop_job(job, item.outcome, item.at, reason=item.reason)
+                self._settle(now)
         return True
 
     def stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None = None) -> None:
         """The job is over, and with the last one the build."""
-        if job.is_stopped:
-            return
-        if self.stopping == Outcome.TIMED_OUT and outcome == Outcome.CANCELED:
-            outcome = Outcome.TIMED_OUT
-        for step in job.steps.values():
-            if step.state == State.RUNNING:
-                self._stop_step(job, step, outcome, None, now)
-            elif step.state == State.QUEUED:
-                step.state, step.outcome = State.STOPPED, Outcome.SKIPPED
-                self.changed_steps.add((job.plan.id, step.number))
-        job.state, job.outcome, job.reason, job.stopped_at = State.STOPPED, outcome, reason, now
-        self.changed_jobs.add(job.plan.id)
-        self._tell("job_stopped", now, job=job.plan.id, outcome=outcome, reason=reason)
-        self._settle(now)
+        if not job.is_stopped:
+            self._stop_job(job, outcome, now, reason=reason)
+            self._settle(now)
+
+    def lose_job(self, job: JobLife, now: datetime, *, reason: str) -> None:
+        """Give up a job that nobody can report the end of; what it may have printed since is a gap in the log."""
+        if not job.is_stopped and job.runner is not None:
+            self._tell("gap", now, job=job.plan.id, step=job.position.step, reason=reason)
+        self.stop_job(job, Outcome.ERRORED, now, reason=reason)
 
     def order_stop(self, outcome: Outcome, now: datetime, *, reason: str | None = None) -> None:
         """End the build as `outcome`: jobs nobody holds stop at once, the others when their runner has proven it."""
@@ -211,21 +210,34 @@ class BuildLife:
         """Something of ours went wrong: every job that is not over ends as errored."""
         self.reason, self.changed = reason, True
         for job in self.jobs.values():
-            self.stop_job(job, Outcome.ERRORED, now, reason=reason)
+            self.lose_job(job, now, reason=reason)
 
     def take_changes(self) -> list[LogChange]:
         """The records since the last call; the marks are for the caller to clear once written."""
         records, self.records = self.records, []
         return records
 
-    def _container_started(self, job: JobLife, item: ContainerStarted) -> None:
+    def _stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None) -> None:
+        if self.stopping == Outcome.TIMED_OUT and outcome == Outcome.CANCELED:
+            outcome = Outcome.TIMED_OUT
+        for step in job.steps.values():
+            if step.state == State.RUNNING:
+                self._stop_step(job, step, outcome, None, now)
+            elif step.state == State.QUEUED:
+                step.state, step.outcome = State.STOPPED, Outcome.SKIPPED
+                self.changed_steps.add((job.plan.id, step.number))
+        job.state, job.outcome, job.reason, job.stopped_at = State.STOPPED, outcome, reason, now
+        self.changed_jobs.add(job.plan.id)
+        self._tell("job_stopped", now, job=job.plan.id, outcome=outcome, reason=reason)
+
+    def _container_started(self, job: JobLife, item: ContainerStarted, now: datetime) -> None:
         if job.container is not None:
             return
         job.state, job.container, job.started_at = State.RUNNING, item.container, item.at
         self.changed_jobs.add(job.plan.id)
         if self.state == State.STARTING:
-            self.state, self.running_at, self.changed = State.RUNNING, item.at, True
-            self._tell("build_running", item.at)
+            self.state, self.running_at, self.changed = State.RUNNING, now, True
+            self._tell("build_running", now)
         self._tell("container_started", item.at, job=job.plan.id, container=item.container, driver=item.driver)
 
     def _step_started(self, job: JobLife, item: StepStarted) -> None:
@@ -274,6 +286,8 @@ class BuildLife:
             return
         outcomes = {job.outcome for job in self.jobs.values()}
         self.outcome = next((worst for worst in WORST_FIRST if worst in outcomes), Outcome.SUCCESS)
+        if self.outcome not in (self.stopping, Outcome.ERRORED):
+            self.reason = None  # it ended by itself before the order to end reached it
         self.reason = self.reason or next(
             (job.reason for job in self.jobs.values() if job.outcome == self.outcome and job.reason), None
         )

@@ -21,6 +21,12 @@ TICK = 1.0
 START_DEADLINE = 10.0
 """Seconds that a start may take; one that took longer is made again, which is harmless: a start is idempotent."""
 
+STALE = 1.5 * START_DEADLINE
+"""Seconds after which a claim that led to no start is made again."""
+
+STARTS = 5
+"""How many claims a build gets. Only what its actor cannot even load uses them up; it ends as errored then."""
+
 SINGLETON = "scheduler"
 """The name of the one Scheduler."""
 
@@ -44,8 +50,11 @@ class Scheduler(Actor):
     async def alarm(self) -> None:
         """Claim what may start now, say of the others why they wait, and start what was claimed."""
         async with self.ctx.transaction() as tx:
+            await tx.execute(
+                QUERIES["queue_give_up"], starts=STARTS, seconds=STALE, reason="it could not be started; see the log"
+            )
             room = self._start_concurrency - len(self._starting)
-            stale = await tx.many(QUERIES["queue_stale"], seconds=START_DEADLINE * 1.5, size=room)
+            stale = await tx.many(QUERIES["queue_stale"], seconds=STALE, size=room)
             claimed = await tx.many(QUERIES["queue_claim"], max_running=self._max_running, size=room - len(stale))
             await tx.execute(QUERIES["queue_explain"], max_running=self._max_running)
             self.ctx.set_alarm(self.ctx.clock.now() + timedelta(seconds=TICK))

@@ -8,6 +8,7 @@ import msgspec
 
 from actors import Database
 from buildsys.core.assignment import Poll
+from buildsys.errors import Forbidden
 from buildsys.store.queries import QUERIES
 
 
@@ -33,11 +34,12 @@ class Assignments:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def seen(self, poll: Poll) -> bool:
-        """Note a sign of life; False where a newer incarnation of the runner has been here."""
+    async def seen(self, poll: Poll, token: UUID | None) -> bool:
+        """Note a sign of life; False for an older incarnation than was here, or another token than is known."""
         row = await self._database.one(
             QUERIES["runner_seen"],
             id=UUID(poll.runner),
+            token=token,
             name=poll.name,
             incarnation=poll.incarnation,
             drivers=list(poll.drivers),
@@ -75,6 +77,12 @@ class Assignments:
             return None
         return Unfit(job=row["job"], labels=tuple(row["labels"]))
 
-    async def drop(self, id: UUID) -> None:
-        """Forget an assignment that its build does not want run any more."""
-        await self._database.execute(QUERIES["assignment_delete"], id=id)
+    async def check_token(self, runner: UUID, token: UUID | None) -> None:
+        """Raise `Forbidden` where the runner is known by another token."""
+        row = await self._database.one(QUERIES["runner_token"], id=runner)
+        if row is not None and row["token"] != token:
+            raise Forbidden(f"runner {runner} is known by another token")
+
+    async def drop(self, id: UUID, runner: UUID, incarnation: int) -> None:
+        """Forget an assignment that its build does not want run, where this life of the runner still has it."""
+        await self._database.execute(QUERIES["assignment_drop"], id=id, runner=runner, incarnation=incarnation)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import msgspec
 
 from actors import Database
@@ -67,7 +68,15 @@ class Builds:
             raise Conflict(f"build {id} is still {row['state']}; cancel it or wait for its end")
         attempts = await self._database.one(QUERIES["build_attempts"], project=row["project"], number=row["number"])
         assert attempts is not None
-        retried = await self.insert(
+        try:
+            retried = await self._next_attempt(row, attempts["attempts"] + 1)
+        except asyncpg.UniqueViolationError:
+            raise Conflict(f"build {id} is being run again already") from None
+        assert retried is not None
+        return retried
+
+    async def _next_attempt(self, row: Any, attempt: int) -> UUID | None:
+        return await self.insert(
             NewBuild(
                 project=row["project"],
                 workflow=row["workflow"],
@@ -78,12 +87,10 @@ class Builds:
                 plan=msgspec.convert(row["plan"], Plan),
                 time_limit=row["time_limit"],
                 number=row["number"],
-                attempt=attempts["attempts"] + 1,
-                retry_of=id,
+                attempt=attempt,
+                retry_of=row["id"],
             )
         )
-        assert retried is not None
-        return retried
 
     async def get(self, id: UUID) -> Build:
         """A build with its state history, jobs and steps. Raises `NotFound`."""

@@ -92,10 +92,11 @@ class Hints:
             try:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
-                await connection.add_listener(CHANNEL, self._received)
-                for topic in list(self._listeners):
-                    self._tell(topic)  # what was sent while nobody listened is lost
-                await lost.wait()
+                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # lost at once
+                    await connection.add_listener(CHANNEL, self._received)
+                    for topic in list(self._listeners):
+                        self._tell(topic)  # what was sent while nobody listened is lost
+                    await lost.wait()
             finally:
                 connection.terminate()
 

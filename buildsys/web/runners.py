@@ -10,6 +10,7 @@ from aiohttp import web
 
 from buildsys.core.assignment import Poll, Report
 from buildsys.errors import Invalid
+from buildsys.web.auth import IDENTITY
 from buildsys.web.codec import BadRequest
 from buildsys.web.services import Dispatcher
 
@@ -25,12 +26,12 @@ class RunnerRoutes:
 
     async def poll(self, request: web.Request) -> web.Response:
         """A runner asks for work."""
-        return _answer(await self._dispatcher.poll(_decode(await request.read(), Poll)))
+        return _answer(await self._dispatcher.poll(_decode(await request.read(), Poll), token=request[IDENTITY].token))
 
     async def report(self, request: web.Request) -> web.Response:
         """A runner tells how a job goes on."""
         body = await request.clone(client_max_size=REPORT_LIMIT).read()
-        return _answer(await self._dispatcher.report(_decode(body, Report)))
+        return _answer(await self._dispatcher.report(_decode(body, Report), token=request[IDENTITY].token))
 
 
 def _decode(body: bytes, type: type[_Message]) -> _Message:

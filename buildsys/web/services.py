@@ -34,10 +34,10 @@ class Builder(Protocol):
 class Dispatcher(Protocol):
     """Answers runners."""
 
-    async def poll(self, poll: Poll) -> PollReply:
-        """Answer at once when there is news, else after `poll.wait` seconds."""
+    async def poll(self, poll: Poll, *, token: UUID | None = None) -> PollReply:
+        """Answer at once with news, else after `poll.wait` seconds. Raises `Forbidden` for another token's runner."""
 
-    async def report(self, report: Report) -> ReportReply:
+    async def report(self, report: Report, *, token: UUID | None = None) -> ReportReply:
         """Store the items that go on from the stored position, and say where it stands now."""
 
 

@@ -26,6 +26,16 @@ SELECT id, build, job, cancel FROM assignments WHERE runner = :runner AND incarn
 -- Ask the runner of an assignment to end it.
 UPDATE assignments SET cancel = true WHERE id = :id;
 
+-- name: assignment_drop :exec
+-- Forget an assignment that its build does not want run, as long as it is still this life of the runner that holds it.
+DELETE FROM assignments WHERE id = :id AND runner = :runner AND incarnation = :incarnation;
+
+-- name: assignment_release :exec
+-- Offer again what was given to runners that fell silent before their job began.
+UPDATE assignments a SET runner = NULL, incarnation = NULL
+FROM runners r
+WHERE a.build = :build AND a.job = ANY(:jobs) AND r.id = a.runner AND r.seen_at < now() - make_interval(secs => :seconds);
+
 -- name: assignment_delete :exec
 -- The assignment is over; whoever still holds it learns so on its next contact.
 DELETE FROM assignments WHERE id = :id;

@@ -64,7 +64,7 @@ WHERE q.build = r.build AND q.waits_for IS DISTINCT FROM r.waits_for;
 
 -- name: queue_stale :many
 -- Claims that have not led to a start for so long (seconds) that it must be tried again, the oldest first, at most `size`.
-UPDATE queue SET claimed_at = now()
+UPDATE queue SET claimed_at = now(), starts = starts + 1
 WHERE build IN (
     SELECT build FROM queue
     WHERE claimed_at < now() - make_interval(secs => :seconds)
@@ -72,6 +72,21 @@ WHERE build IN (
     LIMIT :size
 )
 RETURNING build;
+
+-- name: queue_give_up :exec
+-- End the builds whose actor could not start them in so many claims: there is nobody else left to do it.
+WITH hopeless AS (
+    DELETE FROM queue WHERE starts >= :starts AND claimed_at < now() - make_interval(secs => :seconds) RETURNING build
+), stopped AS (
+    UPDATE builds SET state = 'stopped', outcome = 'errored', reason = :reason, stopped_at = now()
+    WHERE id IN (SELECT build FROM hopeless) AND state = 'queued'
+    RETURNING id
+), jobs AS (
+    UPDATE jobs SET state = 'stopped', outcome = 'errored', reason = :reason, stopped_at = now()
+    WHERE build IN (SELECT id FROM stopped)
+)
+INSERT INTO log_records (build, first, last, kind, at, data)
+SELECT id, 1, 1, 'end', now(), jsonb_build_object('outcome', 'errored', 'reason', :reason::text) FROM stopped;
 
 -- name: queue_length :one
 -- How many builds wait.

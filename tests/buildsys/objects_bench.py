@@ -202,8 +202,11 @@ class Hand:
 
     assignment: Assignment
 
-    def __init__(self, objects: Objects, *, id: UUID | None = None, incarnation: int = 1) -> None:
+    def __init__(
+        self, objects: Objects, *, id: UUID | None = None, incarnation: int = 1, token: UUID | None = None
+    ) -> None:
         self.objects = objects
+        self.token = token
         self.id = id or uuid4()
         self.incarnation = incarnation
         self.holding: tuple[UUID, ...] = ()
@@ -221,7 +224,8 @@ class Hand:
                 holding=self.holding,
                 ending=self.ending,
                 wait=wait,
-            )
+            ),
+            token=self.token,
         )
         self.holding = (*self.holding, *(one.id for one in reply.assignments))
         return reply
@@ -243,7 +247,7 @@ class Hand:
         )
 
     async def report(self, *items: Item) -> ReportReply:
-        return await self.objects.dispatcher.report(self.words(*items))
+        return await self.objects.dispatcher.report(self.words(*items), token=self.token)
 
     async def run(self, outcome: Outcome = Outcome.SUCCESS) -> None:
         """Report the whole job, which prints one line."""

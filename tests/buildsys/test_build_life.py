@@ -16,6 +16,10 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RUNNER = UUID(int=7)
 
 
+def apply(life: BuildLife, job: JobLife, item: Item) -> bool:
+    return life.apply(job, item, NOW)
+
+
 def life_of(**needs: tuple[str, ...]) -> BuildLife:
     """A build whose jobs, one step each, need each other as given."""
     jobs = tuple(
@@ -44,7 +48,7 @@ def run(life: BuildLife, name: str, outcome: Outcome = Outcome.SUCCESS) -> JobLi
         JobStopped(outcome=outcome, at=NOW),
     ]
     for item in items:
-        assert life.apply(job, item)
+        assert apply(life, job, item)
     return job
 
 
@@ -122,7 +126,7 @@ def test_repeated_items_change_nothing() -> None:
         StepStopped(step=1, outcome=Outcome.FAILED, exit_code=9, at=NOW),
         JobStopped(outcome=Outcome.FAILED, at=NOW),
     ):
-        assert life.apply(job, item)
+        assert apply(life, job, item)
     assert len(life.records) == before
     assert job.outcome == Outcome.SUCCESS
 
@@ -134,11 +138,11 @@ def test_output_is_taken_only_where_the_stored_output_ends() -> None:
     def batch(start: int, end: int) -> LogBatch:
         return LogBatch(step=1, offset=start, end=end, lines=1, frame=b"", at=NOW)
 
-    assert life.apply(job, batch(0, 10))
-    assert not life.apply(job, batch(20, 30)), "a hole"
-    assert not life.apply(job, batch(5, 15)), "an overlap"
+    assert apply(life, job, batch(0, 10))
+    assert not apply(life, job, batch(20, 30)), "a hole"
+    assert not apply(life, job, batch(5, 15)), "an overlap"
     assert job.position.offset == 10
-    assert life.apply(job, batch(10, 15))
+    assert apply(life, job, batch(10, 15))
     assert [record.source for record in life.records if record.kind == "lines"] == [(0, 10), (10, 15)]
 
 
@@ -148,7 +152,7 @@ def test_cancel_ends_jobs_nobody_holds_at_once_and_waits_for_the_others() -> Non
     life.order_stop(Outcome.CANCELED, NOW, reason="canceled by ann")
     assert life.jobs["b"].outcome == life.jobs["c"].outcome == Outcome.CANCELED
     assert life.state != State.STOPPED
-    life.apply(job, JobStopped(outcome=Outcome.CANCELED, at=NOW))
+    apply(life, job, JobStopped(outcome=Outcome.CANCELED, at=NOW))
     assert (life.state, life.outcome, life.reason) == (State.STOPPED, Outcome.CANCELED, "canceled by ann")
 
 
@@ -162,8 +166,32 @@ def test_what_ended_in_time_keeps_its_outcome() -> None:
     life = started(a=())
     job = claimed(life, "a")
     life.order_stop(Outcome.TIMED_OUT, NOW + timedelta(minutes=20))
-    life.apply(job, JobStopped(outcome=Outcome.SUCCESS, at=NOW))
+    apply(life, job, JobStopped(outcome=Outcome.SUCCESS, at=NOW))
     assert life.outcome == Outcome.SUCCESS
+
+
+def test_a_build_that_ended_by_itself_is_not_said_to_be_canceled() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+    life.order_stop(Outcome.CANCELED, NOW, reason="canceled by ann")
+    apply(life, job, JobStopped(outcome=Outcome.SUCCESS, at=NOW))
+    assert (life.outcome, life.reason) == (Outcome.SUCCESS, None)
+
+
+def test_a_lost_job_leaves_a_gap_in_the_log() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+    apply(life, job, StepStarted(step=1, at=NOW))
+    life.lose_job(job, NOW, reason="runner_lost")
+    gap = next(record for record in life.records if record.kind == "gap")
+    assert (gap.job, gap.step) == ("a", 1)
+    assert [record.kind for record in life.records][-3:] == ["step_stopped", "job_stopped", "end"]
+
+
+def test_a_job_nobody_had_leaves_no_gap() -> None:
+    life = started(a=())
+    life.fail(NOW, "the secret DEPLOY_KEY is missing")
+    assert "gap" not in [record.kind for record in life.records]
 
 
 def test_an_error_of_ours_ends_everything_as_errored_with_its_reason() -> None:
@@ -180,7 +208,7 @@ def test_an_error_of_ours_ends_everything_as_errored_with_its_reason() -> None:
 def test_a_stopped_job_leaves_no_step_open() -> None:
     life = started(a=())
     job = claimed(life, "a")
-    life.apply(job, StepStarted(step=1, at=NOW))
+    apply(life, job, StepStarted(step=1, at=NOW))
     life.stop_job(job, Outcome.TIMED_OUT, NOW)
     assert [(step.state, step.outcome) for step in job.steps.values()] == [
         (State.STOPPED, Outcome.SKIPPED),
@@ -191,10 +219,10 @@ def test_a_stopped_job_leaves_no_step_open() -> None:
 def test_the_position_says_where_a_new_incarnation_goes_on() -> None:
     life = started(a=())
     job = claimed(life, "a")
-    life.apply(job, ContainerStarted(container="c1", driver="docker", at=NOW))
-    life.apply(job, StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=NOW))
-    life.apply(job, StepStarted(step=1, at=NOW))
-    life.apply(job, LogBatch(step=1, offset=0, end=42, lines=3, frame=b"", at=NOW))
+    apply(life, job, ContainerStarted(container="c1", driver="docker", at=NOW))
+    apply(life, job, StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=NOW))
+    apply(life, job, StepStarted(step=1, at=NOW))
+    apply(life, job, LogBatch(step=1, offset=0, end=42, lines=3, frame=b"", at=NOW))
     assert (job.position.step, job.position.offset, job.position.container) == (1, 42, "c1")
     assert job.position.started == (1,)
     assert job.position.stopped == {0: Outcome.SUCCESS}

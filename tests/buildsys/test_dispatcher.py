@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
-from objects_bench import ONE_JOB, Bench, Hand, Objects, bench_on, ended, output
+from objects_bench import ONE_JOB, Bench, Hand, Objects, begun, bench_on, ended, output
 
 from actors import Database
+from actors.testing import run_alarm
 from buildsys.core.build import Outcome, State
-from buildsys.errors import Unavailable
+from buildsys.errors import Forbidden, Unavailable
+from buildsys.store.tokens import Tokens
 
 
 @pytest.fixture
@@ -152,3 +154,44 @@ async def test_an_owner_that_is_away_is_unavailable(bench: Bench) -> None:
         await nodes.kill(one.node)
         with pytest.raises(Unavailable):
             await hand.report(output(0, b"hello\n"))
+
+
+class TestARunnersToken:
+    async def test_another_token_cannot_take_over_a_runner(self, bench: Bench, one: Objects) -> None:
+        await started(bench, one)
+        victim = Hand(one, token=uuid4())
+        await victim.take()
+        thief = Hand(one, id=victim.id, incarnation=99, token=uuid4())
+        with pytest.raises(Forbidden):
+            await thief.poll()
+        thief.assignment = victim.assignment
+        with pytest.raises(Forbidden):
+            await thief.report(*begun())
+        assert not (await victim.report(*begun())).revoked
+
+    async def test_nor_one_of_our_own_process(self, bench: Bench, one: Objects) -> None:
+        ours = Hand(one)
+        await ours.poll()
+        with pytest.raises(Forbidden):
+            await Hand(one, id=ours.id, token=uuid4()).poll()
+
+    async def test_a_revoked_token_is_replaced(self, bench: Bench, one: Objects, database: Database) -> None:
+        tokens = Tokens(database=database)
+        old, new = [(await tokens.create(name, role="runner"))[0] for name in ("old", "new")]
+        runner = Hand(one, token=old)
+        await runner.poll()
+        await tokens.revoke(old)
+        assert (await Hand(one, id=runner.id, incarnation=2, token=new).poll()).revoked == ()
+
+
+async def test_what_was_given_to_a_runner_that_never_heard_of_it_is_offered_again(
+    bench: Bench, one: Objects, database: Database
+) -> None:
+    (build,) = await started(bench, one)
+    silent = Hand(one)
+    await silent.poll(slots=0)
+    async with database.pool.acquire() as connection:
+        await connection.execute("UPDATE assignments SET runner = $1, incarnation = 1", silent.id)
+        await connection.execute("UPDATE runners SET seen_at = now() - interval '1 hour'")
+    assert await run_alarm(one.buddy(build), "check_health")
+    assert (await Hand(one).take()).build == build

@@ -14,7 +14,7 @@ from objects_bench import Bench, Hand, bench_on, until
 
 from actors import Database
 from actors.testing import FakeClock, run_in_actor
-from buildsys.core.build import State
+from buildsys.core.build import Outcome, State
 from buildsys.objects import scheduler
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.objects.scheduler import Scheduler
@@ -69,6 +69,13 @@ class BrokenBuddy(BuildBuddy):
             BrokenBuddy.failed.add(self.ctx.name)
             raise RuntimeError("the first start fails")
         await super().start_build()
+
+
+class HopelessBuddy(BuildBuddy):
+    """No start of any build succeeds."""
+
+    async def start_build(self) -> None:
+        raise RuntimeError("it never starts")
 
 
 async def test_one_look_starts_what_is_queued_and_empties_the_queue(bench: Bench) -> None:
@@ -149,6 +156,19 @@ async def test_a_start_that_fails_is_made_again_once_its_claim_is_stale(bench: B
         assert (await bench.builds.get(build)).state == State.QUEUED
         await _age_claims(bench, scheduler.START_DEADLINE * 1.5 + 1)
         await until(lambda: _started(bench, {build}))
+
+
+async def test_a_build_that_cannot_be_started_ends_and_gives_its_place_back(bench: Bench) -> None:
+    build = await bench.queue(await bench.project())
+    async with bench.nodes(buddy=HopelessBuddy) as nodes:
+        for _ in range(scheduler.STARTS + 2):
+            await nodes.declared[0].ring()
+            await _age_claims(bench, scheduler.STALE + 1)
+    found = await bench.builds.get(build)
+    assert (found.state, found.outcome) == (State.STOPPED, Outcome.ERRORED)
+    assert {job.state for job in found.jobs} == {State.STOPPED}
+    assert await bench.kinds(build) == ["end"]
+    assert await _claim(bench, max_running=1) == []
 
 
 async def test_a_claim_of_a_node_that_died_is_started_again(bench: Bench) -> None:

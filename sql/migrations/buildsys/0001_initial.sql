@@ -82,6 +82,7 @@ CREATE TABLE queue (
     priority   integer NOT NULL DEFAULT 0,
     queued_at  timestamptz NOT NULL,
     claimed_at timestamptz,
+    starts     integer NOT NULL DEFAULT 0, -- claims that came to nothing
     waits_for  text CHECK (waits_for IN ('system', 'account', 'project')) -- the limit that holds it back
 ) WITH (fillfactor = 70);
 
@@ -153,6 +154,7 @@ CREATE INDEX assignments_by_runner ON assignments (runner) WHERE runner IS NOT N
 
 CREATE TABLE runners (
     id          uuid PRIMARY KEY,
+    token       uuid, -- what it shows; NULL: it runs in a process of ours
     name        text NOT NULL,
     incarnation bigint NOT NULL,
     drivers     text[] NOT NULL,
