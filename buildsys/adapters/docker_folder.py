@@ -63,12 +63,15 @@ async def make_removable(folder: Path, *, engine: Engine, image: str | None) -> 
 
 
 def _is_locked(folder: Path) -> bool:
-    """Whether any folder below is not this user's to empty."""
-    locked: list[OSError] = []
-    for path, _, _ in os.walk(folder, onerror=locked.append):
+    """Whether any folder below is not this user's to empty, or lies too deep to be looked at."""
+    waiting = [str(folder)] if folder.exists() else []
+    while waiting:
+        path = waiting.pop()
         if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True) or _is_sticky_of_another(path):
             return True
-    return any(not isinstance(error, FileNotFoundError) for error in locked)
+        with os.scandir(path) as entries:
+            waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return False
 
 
 def _is_sticky_of_another(path: str) -> bool:

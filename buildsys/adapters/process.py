@@ -133,8 +133,6 @@ class ProcessDriver:
         if record:
             await self._end(record)
         self._forget(self._path(spec.name), record.uid if record else None)
-        if os.geteuid() != 0:
-            await asyncio.to_thread(_make_removable, spec.folder)
 
     async def list(self, labels: dict[str, str]) -> list[ContainerStatus]:
         found = [await self.inspect(path.stem) for path in self._state.glob(f"*{SUFFIX}")]
@@ -301,13 +299,3 @@ def _make_control(path: Path) -> None:
         raise DriverError(f"{path} cannot be made: {error.strerror}") from error
     if not stat.S_ISFIFO(path.lstat().st_mode):
         raise DriverError(f"{path} is not a FIFO")
-
-
-def _make_removable(folder: Path) -> None:
-    """Give us back the folders that a job closed to its own user, who is us. Nothing runs in them any more."""
-    closed = [folder] if folder.is_dir() else []
-    while closed:
-        path = closed.pop()
-        path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IRWXU)
-        with os.scandir(path) as entries:
-            closed += [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]

@@ -91,8 +91,8 @@ class Driver(Protocol):
     async def remove(self, spec: ContainerSpec) -> None:
         """Kill what still runs, remove container and network, and return once all of it is proven gone.
 
-        Also makes every file in `spec.folder` removable by the runner, whichever user wrote it. Idempotent.
-        Raises `ContainerAlive` naming what would not go.
+        Also makes every file in `spec.folder` removable by the runner, whichever user wrote it; folders of the
+        runner's own user may still be closed to it. Idempotent. Raises `ContainerAlive` naming what would not go.
         """
 
     async def list(self, labels: dict[str, str]) -> list[ContainerStatus]:

@@ -14,6 +14,7 @@ follow        a step's log, cut into batches
 masking       secrets out of the log
 sequence      where the reports stand
 pace          how long to wait before looking or trying again
+removal       a tree of folders, removed whatever a build made of it
 errors        one error out of a group
 
 A job's truth is its folder. Runner and container share nothing else, and every part of a job's life asks the folder

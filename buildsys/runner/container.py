@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-import structlog
-
 from buildsys.core.driver import ContainerSpec, Driver
 from buildsys.errors import ContainerAlive, DriverError
 from buildsys.runner.folder import JobFolder
@@ -16,8 +14,6 @@ from buildsys.runner.pace import Pace, backoff
 
 REMOVE_WITHIN = 60.0
 """Seconds for which an engine that is away may come back and remove a container, before that is an error of the job."""
-
-log = structlog.get_logger(__name__)
 
 
 class JobContainer:
@@ -74,10 +70,8 @@ class JobContainer:
             await asyncio.sleep(backoff(attempt))
 
     async def clear(self) -> None:
-        """Remove it, however long that takes, and then the job's folder."""
-        while not self._removed:
-            reason = await self.remove()
-            if reason is not None:
-                log.warning("container_alive", container=self._spec.name, reason=reason)
-                await asyncio.sleep(backoff(10))
+        """Remove it, unless that is done, and then the job's folder. Raises `DriverError` and `OSError`: try again."""
+        if not self._removed:
+            await self._driver.remove(self._spec)
+            self._removed = True
         await asyncio.to_thread(self._folder.delete)

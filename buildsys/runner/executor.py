@@ -7,7 +7,6 @@ so a job that was in the middle of a step goes on in the middle of that step.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from buildsys.runner.identity import Identity
 from buildsys.runner.interruption import Cause, Interrupted, Interruption
 from buildsys.runner.orchestrator import Orchestrator
 from buildsys.runner.pace import Pace
+from buildsys.runner.removal import remove_tree
 from buildsys.runner.reporter import Reporter
 from buildsys.runner.script import program
 
@@ -70,7 +70,7 @@ class Executor:
     """Runs one assignment to its reported end.
 
     `run` returns once the end is stored or the job is revoked; cancelling it leaves the container running for the next
-    life of the runner. `clear` then removes what is left and may take long where a container does not go.
+    life of the runner. `clear` then removes what is left; where it raises, it is to be called again.
 
     After a cancel or at the limit no further step runs, not even one that says `always()`.
     """
@@ -178,13 +178,13 @@ class Executor:
             return
         self._say(f"Fetching {source.commit} from {redact(source.url, source.credential)}")
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(
-            prefix="source-", dir=self._folder.private, ignore_cleanup_errors=True
-        ) as near:
-            fresh = Path(near) / "workspace"
-            await GitFetch(allow_local=self._site.allow_local_repositories).checkout(source, fresh)
-            fresh.chmod(0o777)
-            self._folder.adopt_workspace(fresh)
+        near = self._folder.private / "source"
+        await asyncio.to_thread(remove_tree, near)
+        near.mkdir(mode=0o700)
+        fresh = near / "workspace"
+        await GitFetch(allow_local=self._site.allow_local_repositories).checkout(source, fresh)
+        fresh.chmod(0o777)
+        self._folder.adopt_workspace(fresh)
         self._say(f"Checked out {source.commit} in {time.monotonic() - began:.1f} s")
 
     def _say(self, line: str) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from uuid import UUID
 import msgspec
 
 from buildsys.errors import DriverError
+from buildsys.runner.removal import remove_tree
 
 SETUP = 0
 """The number of the set-up among a job's steps."""
@@ -64,7 +64,7 @@ class JobFolder:
         """Write everything that the container needs, all or nothing."""
         (self.private / "container").unlink(missing_ok=True)
         fresh = self.private / "folder.new"
-        shutil.rmtree(fresh, ignore_errors=True)
+        remove_tree(fresh)
         limits = f"log_blocks={max(log_limit // 512, 1)}\nmarker={self.marker.decode()}\n".encode()
         for name in ("", "workspace", "home", "tmp", "steps"):
             _make_open(fresh / name)
@@ -158,7 +158,8 @@ class JobFolder:
         return (self.private / "container").read_text()
 
     def delete(self) -> None:
-        shutil.rmtree(self.private, ignore_errors=True)
+        """Remove all of it, whatever the job made of its part. Raises `OSError` for what cannot be removed."""
+        remove_tree(self.private)
 
     @contextmanager
     def _directory(self, step: int) -> Iterator[int]:
@@ -197,11 +198,14 @@ class JobFolder:
 
 def owned(jobs: Path, owner: str) -> list[UUID]:
     """The assignments below `jobs` whose folders belong to this runner."""
-    return [
-        UUID(mark.parent.name)
-        for mark in jobs.glob("*/runner")
-        if mark.is_file() and mark.read_text().split()[0] == owner
-    ]
+    return [UUID(mark.parent.name) for mark in jobs.glob("*/runner") if _owner(mark) == owner]
+
+
+def _owner(mark: Path) -> str | None:
+    try:
+        return mark.read_text().partition(" ")[0]
+    except OSError:  # removed meanwhile
+        return None
 
 
 def _make_open(path: Path) -> None:

@@ -27,7 +27,7 @@ class Pace:
         self._next = SHORTEST
 
 
-def backoff(attempt: int) -> float:
-    """Seconds before trying again after `attempt` failures: from 0.1 doubling to 5, less up to a half by chance."""
-    longest = min(0.1 * 2.0 ** min(attempt - 1, 10), 5.0)
+def backoff(attempt: int, *, most: float = 5.0) -> float:
+    """Seconds before trying again after `attempt` failures: from 0.1 doubling to `most`, less up to half by chance."""
+    longest = min(0.1 * 2.0 ** min(attempt - 1, 20), most)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the load, hides nothing

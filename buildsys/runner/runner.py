@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
@@ -16,7 +17,7 @@ import structlog
 from buildsys.core.assignment import Assignment, Poll, PollReply
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
 from buildsys.core.plan import JobPlan
-from buildsys.errors import DriverError, Unavailable
+from buildsys.errors import BuildsysError, DriverError, Forbidden, Unauthorized
 from buildsys.runner.container import JobContainer
 from buildsys.runner.errors import first_error
 from buildsys.runner.executor import Executor, Site
@@ -32,6 +33,9 @@ LOOK_AT_DRIVERS = 5.0
 
 CRASH_PAUSE = 1.0
 """Seconds before a job whose executor broke is let go, to be handed out again."""
+
+LONGEST_REST = 300.0
+"""Seconds, at most, between two attempts to remove what is left of a job."""
 
 _T = TypeVar("_T")
 
@@ -103,7 +107,7 @@ class Runner:
             self._pause.reschedule(0.0)
 
     async def run(self) -> None:
-        """Poll and run jobs until cancelled. Raises what the orchestrator raises, but waits while it is away."""
+        """Poll and run jobs until cancelled. Raises `Unauthorized` and `Forbidden` where the orchestrator does."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._problem = await self._find_problem()
@@ -118,7 +122,9 @@ class Runner:
         while True:
             try:
                 reply = await self._poll(wait=POLL_WAIT if answered else 0.0)
-            except Unavailable as error:
+            except (Unauthorized, Forbidden):
+                raise
+            except BuildsysError as error:
                 failures += 1
                 if failures == 1:
                     log.warning("orchestrator_away", error=str(error))
@@ -210,7 +216,7 @@ class Runner:
             self._release(id)
             return
         self._release(id)
-        await executor.clear()
+        await _clear(id, executor.clear)
 
     def _release(self, id: UUID) -> None:
         del self._jobs[id]
@@ -227,17 +233,32 @@ class Runner:
     async def _sweep(self) -> None:
         """Remove the containers and folders of earlier lives that are no job's any more."""
         mine = {"buildsys.installation": self._config.installation, "buildsys.runner": self._identity.id}
-        async with asyncio.TaskGroup() as group:
-            for driver in self._drivers:
-                for left in await _patiently(driver, mine):
-                    id = UUID(left.labels["buildsys.assignment"])
-                    if id not in self._jobs:
-                        folder = JobFolder(jobs=self._config.jobs, assignment=id)
-                        spec = ContainerSpec(name=left.name, folder=folder.path, lifetime=0.0, labels=left.labels)
-                        group.create_task(JobContainer(driver=driver, spec=spec, folder=folder).clear())
+        clearing: dict[UUID, Callable[[], Awaitable[None]]] = {}
+        for driver in self._drivers:
+            for left in await _patiently(driver, mine):
+                id = UUID(left.labels["buildsys.assignment"])
+                folder = JobFolder(jobs=self._config.jobs, assignment=id)
+                spec = ContainerSpec(name=left.name, folder=folder.path, lifetime=0.0, labels=left.labels)
+                clearing[id] = JobContainer(driver=driver, spec=spec, folder=folder).clear
         for id in owned(self._config.jobs, self._identity.id):
-            if id not in self._jobs:
-                await asyncio.to_thread(JobFolder(jobs=self._config.jobs, assignment=id).delete)
+            folder = JobFolder(jobs=self._config.jobs, assignment=id)
+            clearing.setdefault(id, partial(asyncio.to_thread, folder.delete))
+        async with asyncio.TaskGroup() as group:
+            for id, clear in clearing.items():
+                if id not in self._jobs:
+                    group.create_task(_clear(id, clear))
+
+
+async def _clear(id: UUID, clear: Callable[[], Awaitable[None]]) -> None:
+    """Remove what is left of a job, however often that fails: no job's remains end the runner, or last unseen."""
+    attempt = 0
+    while True:
+        try:
+            return await clear()
+        except Exception as error:
+            attempt += 1
+            log.warning("remains_not_removed", assignment=str(id), error=f"{type(error).__name__}: {error}")
+        await asyncio.sleep(backoff(attempt, most=LONGEST_REST))
 
 
 async def _patiently(driver: Driver, labels: dict[str, str]) -> list[ContainerStatus]:

@@ -15,8 +15,9 @@ from buildsys.core.assignment import Poll, PollReply, Position, Source
 from buildsys.core.build import Outcome
 from buildsys.core.driver import ContainerSpec
 from buildsys.core.plan import Condition, StepPlan
-from buildsys.errors import ContainerAlive, Unauthorized
+from buildsys.errors import ContainerAlive, Invalid, Unauthorized
 from buildsys.runner import Runner, RunnerConfig
+from buildsys.runner.folder import JobFolder
 
 SUCCESS, FAILED, SKIPPED = Outcome.SUCCESS, Outcome.FAILED, Outcome.SKIPPED
 
@@ -258,6 +259,51 @@ async def test_a_container_that_does_not_go_is_our_error_and_is_not_let_be(
     stuck = False
     await until(lambda: not bench.folders())
     assert await bench.driver.list({"buildsys.installation": bench.installation}) == []
+
+
+async def test_remains_that_cannot_be_removed_end_no_runner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither after the job nor when the next life sweeps: other jobs run on, and what stayed is tried again."""
+    stuck = True
+    delete = JobFolder.delete
+
+    def refuse(folder: JobFolder) -> None:
+        if stuck:
+            raise PermissionError(f"{folder.path} is immutable")
+        delete(folder)
+
+    monkeypatch.setattr(JobFolder, "delete", refuse)
+    await bench.start()
+    await bench.run("echo first")
+    await bench.stop()
+    await bench.start()
+    assert (await bench.run("echo second")).logs[1] == b"second\n"
+    assert len(bench.folders()) == 2
+    stuck = False
+    await until(lambda: not bench.folders())
+
+
+async def test_a_tree_deeper_than_any_stack(bench: Bench) -> None:
+    await bench.start()
+    job = await bench.run("i=0; while [ $i -lt 1200 ]; do mkdir d; cd d; i=$((i+1)); done; echo made; chmod 0 .")
+    assert job.logs[1] == b"made\n"
+    await until(lambda: not bench.folders())
+    assert (await bench.run("echo next")).logs[1] == b"next\n"
+
+
+async def test_a_refused_poll_is_asked_again(bench: Bench) -> None:
+    polls = 0
+    poll = bench.orchestrator.poll
+
+    async def refuse(question: Poll) -> PollReply:
+        nonlocal polls
+        polls += 1
+        if polls <= 2:
+            raise Invalid("of another version")
+        return await poll(question)
+
+    bench.orchestrator.poll = refuse  # type: ignore[method-assign]
+    await bench.start()
+    assert (await bench.run("echo hello")).logs[1] == b"hello\n"
 
 
 async def test_a_job_whose_end_was_still_due_runs_no_further_step(bench: Bench) -> None:

@@ -17,6 +17,7 @@ from containers import Job, Kind, Start, make_folder, processes
 from buildsys.adapters.docker import DockerDriver
 from buildsys.adapters.process import ProcessDriver, jobs_folder
 from buildsys.core.driver import ContainerSpec, Driver, Limits
+from buildsys.runner.removal import remove_tree
 
 
 @pytest.fixture(params=["process", "process-plain", pytest.param("docker", marks=pytest.mark.docker)])
@@ -89,7 +90,7 @@ async def start(kind: Kind) -> AsyncIterator[Start]:
     for job in jobs:
         await kind.driver.remove(job.spec)
         assert await kind.driver.inspect(job.spec.name) is None
-        shutil.rmtree(job.folder)
+        remove_tree(job.folder)
 
 
 @pytest.fixture
