@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 
 from actors.clock import Clock
-from actors.database import LOST, Database
+from actors.database import TROUBLE, Database
 from actors.lease import Lease
 from actors.messages import ActorId
 from actors.queries import Queries
@@ -70,7 +70,7 @@ class Alarms:
             if self._lease.trusted:
                 try:
                     found = await self._look(namespaces(), is_active)
-                except LOST as error:
+                except TROUBLE as error:
                     logger.warning("schedules_not_read", error=str(error))
             await self._clock.sleep(LOOK if found < SIZE else LOOK / 10)
 

@@ -7,7 +7,7 @@ import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 
-from actors.database import LOST, Database, Transaction, row_count
+from actors.database import LOST, TROUBLE, Database, Transaction, row_count
 from actors.errors import ActorReset, ActorUnavailable, LeaseLost, WrongRowCount
 from actors.lease import Lease
 from actors.messages import ActorId
@@ -260,7 +260,7 @@ class Committer:
         while self._lease.trusted:
             try:
                 now = await self._placement.acquire(fence.id)
-            except LOST:
+            except TROUBLE:
                 continue
             except (Moved, ActorUnavailable, LeaseLost):
                 break

@@ -35,6 +35,9 @@ _BROKEN = (
 LOST = (*_NOT_CONNECTED, *_BROKEN, asyncpg.InterfaceError, DatabaseUnavailable)
 """What a statement raises whose connection is lost on the way."""
 
+TROUBLE = (*LOST, asyncpg.PostgresError)
+"""What a statement known to be right raises: a lost connection, a full disk, a lock held, a read-only server."""
+
 _SETTINGS = {
     "application_name": "actors",
     "TimeZone": "UTC",

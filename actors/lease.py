@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from actors.clock import DatabaseClock
-from actors.database import LOST, Database
+from actors.database import TROUBLE, Database
 from actors.errors import LeaseLost, NodeReplaced
 from actors.queries import Queries
 
@@ -62,7 +62,7 @@ class Lease:
         self._extend(sent, row["now"])
 
     async def keep(self, lost: Callable[[], None]) -> None:
-        """Renew for ever, waiting out a lost database. Calls `lost` when the lease turns out to be over."""
+        """Renew for ever, waiting out a database in trouble. Calls `lost` when the lease turns out to be over."""
         pause = self._ttl / 3
         while True:
             await self._clock.sleep(pause)
@@ -73,7 +73,7 @@ class Lease:
                     await self.take()
                     logger.warning("lease_lost", node=self.node, incarnation=self.incarnation)
                 pause = self._ttl / 3
-            except LOST as error:
+            except TROUBLE as error:
                 logger.warning("lease_not_renewed", node=self.node, error=str(error))
                 pause = min(1.0, self._ttl / 10)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from actors import Database
+from actors.database import LOST
 from buildsys.core.project import Identity, Token
 from buildsys.errors import NotFound
 from buildsys.store.queries import QUERIES
@@ -47,7 +49,12 @@ class Tokens:
     async def find(self, token: str) -> Identity | None:
         """Who a token belongs to; None where it is unknown, expired or revoked."""
         row = await self._database.one(QUERIES["token_find"], digest=_digest(token))
-        return None if row is None else Identity(token=row["id"], name=row["name"], role=row["role"])
+        if row is None:
+            return None
+        if row["unnoted"]:
+            with contextlib.suppress(*LOST):  # the use counts all the same
+                await self._database.execute(QUERIES["token_used"], id=row["id"])
+        return Identity(token=row["id"], name=row["name"], role=row["role"])
 
     async def list(self) -> list[Token]:
         """All tokens, oldest first."""

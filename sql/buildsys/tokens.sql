@@ -12,13 +12,13 @@ INSERT INTO tokens (id, name, role, digest, installation) VALUES (:id, :name, 'a
 ON CONFLICT (digest) DO NOTHING;
 
 -- name: token_find :one
--- The valid token of this digest; its use is noted at most once a minute.
-WITH used AS (
-    UPDATE tokens SET last_used_at = now()
-    WHERE digest = :digest AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
-)
-SELECT id, name, role FROM tokens
+-- The valid token of this digest, and whether its use has not been noted for a minute.
+SELECT id, name, role, coalesce(last_used_at < now() - interval '1 minute', true) AS unnoted FROM tokens
 WHERE digest = :digest AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now());
+
+-- name: token_used :exec
+-- Note that a token has been used.
+UPDATE tokens SET last_used_at = now() WHERE id = :id;
 
 -- name: token_list :many
 -- All tokens, never their digests.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import aiohttp
 import pytest
@@ -180,6 +181,22 @@ async def test_idle_actors_leave_memory_and_busy_ones_stay(database: Database) -
         await until(lambda: one.node.statistics().active == 1)
         assert await one.get("3").increment() == 2
         assert one.world.count("activated busy") == 1
+
+
+async def test_a_locked_table_is_waited_out(database: Database) -> None:
+    async with cluster(database, 1) as nodes:
+        await nodes.declared[0].get().increment()
+        async with database.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            await connection.execute("LOCK TABLE actors.nodes, actors.schedules IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(7):  # longer than a session waits for a lock
+                    await nodes.nodes[0].wait_failed()
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(ActorReset, ActorUnavailable):
+                    await nodes.declared[0].get().increment()
+                    break
 
 
 async def test_every_backend_killed_in_turn(database: Database) -> None:
