@@ -3,17 +3,32 @@
 A runner reports a job as one ordered sequence of items, whatever happens to it, to us or to the connection: after a
 refusal or a restart it asks where the sequence stands and goes on from there. So a report may arrive twice, but each
 item of it counts once.
+
+What a runner sends is checked as it is decoded; the bounds are what the database's columns hold.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 
 from buildsys.core.build import Outcome
 from buildsys.core.plan import JobPlan
+
+FRAME_LIMIT = 4 << 20
+"""Bytes of output that one batch may hold, compressed or not; runners stay near 1 MiB."""
+
+Text = Annotated[str, msgspec.Meta(max_length=65536, pattern=r"\A[^\x00]*\Z")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"\A[^\x00]*\Z")]
+Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=1000)]
+Held = Annotated[tuple[UUID, ...], msgspec.Meta(max_length=100_000)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Long = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+ExitCode = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,14 +84,14 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 class ContainerStarted(msgspec.Struct, frozen=True, kw_only=True, tag="container_started"):
     """The job's container runs: the start-up health check is over."""
 
-    container: str
-    driver: str
-    at: datetime
+    container: Text
+    driver: Name
+    at: Moment
 
 
 class StepStarted(msgspec.Struct, frozen=True, kw_only=True, tag="step_started"):
-    step: int
-    at: datetime
+    step: Count
+    at: Moment
 
 
 class LogBatch(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
@@ -86,29 +101,33 @@ class LogBatch(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     end at a line's end, except where a line stayed open for a second or grew past the batch size: such a line is cut.
     """
 
-    step: int
-    offset: int
-    end: int
-    lines: int
-    frame: bytes
-    at: datetime
+    step: Count
+    offset: Long
+    end: Long
+    lines: Annotated[int, msgspec.Meta(ge=1, le=FRAME_LIMIT)]
+    frame: Annotated[bytes, msgspec.Meta(max_length=FRAME_LIMIT)]
+    at: Moment
+
+    def __post_init__(self) -> None:
+        if self.end < self.offset:
+            raise ValueError(f"the log cannot go from {self.offset} to {self.end}")
 
 
 class StepStopped(msgspec.Struct, frozen=True, kw_only=True, tag="step_stopped"):
     """`outcome` is SKIPPED for a step whose condition did not hold; `exit_code` is None where no process ran."""
 
-    step: int
+    step: Count
     outcome: Outcome
-    exit_code: int | None
-    at: datetime
+    exit_code: ExitCode | None
+    at: Moment
 
 
 class JobStopped(msgspec.Struct, frozen=True, kw_only=True, tag="job_stopped"):
     """The last item: the container is proven gone. `reason` is set where the outcome alone does not explain."""
 
     outcome: Outcome
-    at: datetime
-    reason: str | None = None
+    at: Moment
+    reason: Text | None = None
 
 
 Item = ContainerStarted | StepStarted | LogBatch | StepStopped | JobStopped
@@ -120,7 +139,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     assignment: UUID
     build: UUID
     runner: str
-    incarnation: int
+    incarnation: Long
     items: tuple[Item, ...]
 
 
@@ -144,15 +163,15 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     runner: str
-    name: str
-    incarnation: int
-    drivers: tuple[str, ...]
-    labels: tuple[str, ...]
-    slots: int
-    holding: tuple[UUID, ...]
-    ending: tuple[UUID, ...] = ()
-    problem: str | None = None
-    wait: float = 30.0
+    name: Name
+    incarnation: Long
+    drivers: Names
+    labels: Names
+    slots: Count
+    holding: Held
+    ending: Held = ()
+    problem: Text | None = None
+    wait: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 30.0
 
 
 class PollReply(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,9 +6,10 @@ from typing import TypeVar
 from uuid import UUID
 
 import msgspec
+import zstandard
 from aiohttp import web
 
-from buildsys.core.assignment import Poll, Report
+from buildsys.core.assignment import FRAME_LIMIT, LogBatch, Poll, Report
 from buildsys.errors import Invalid
 from buildsys.web.auth import IDENTITY
 from buildsys.web.codec import BadRequest
@@ -31,7 +32,11 @@ class RunnerRoutes:
     async def report(self, request: web.Request) -> web.Response:
         """A runner tells how a job goes on."""
         body = await request.clone(client_max_size=REPORT_LIMIT).read()
-        return _answer(await self._dispatcher.report(_decode(body, Report), token=request[IDENTITY].token))
+        report = _decode(body, Report)
+        for item in report.items:
+            if isinstance(item, LogBatch):
+                _check_frame(item)
+        return _answer(await self._dispatcher.report(report, token=request[IDENTITY].token))
 
 
 def _decode(body: bytes, type: type[_Message]) -> _Message:
@@ -45,6 +50,19 @@ def _decode(body: bytes, type: type[_Message]) -> _Message:
     except ValueError:
         raise Invalid("Expected a UUID - at `$.runner`") from None
     return message
+
+
+def _check_frame(batch: LogBatch) -> None:
+    """Refuse output that no reader could be given: the frame's header says how much it holds. It is not unfolded."""
+    try:
+        size = zstandard.frame_content_size(batch.frame)
+    except zstandard.ZstdError:
+        raise Invalid("Expected a zstd frame - at `$.items[...].frame`") from None
+    if not batch.lines <= size <= FRAME_LIMIT:
+        raise Invalid(
+            f"Expected a frame that says it holds from {batch.lines} to {FRAME_LIMIT} bytes, "
+            f"not {size if size >= 0 else 'an unknown number'} - at `$.items[...].frame`"
+        )
 
 
 def _answer(value: msgspec.Struct) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from io import BytesIO
@@ -11,10 +12,22 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+import zstandard
 from web_site import Site, serve, sign
 
 from actors import Database
-from buildsys.core.assignment import LogBatch, Poll, PollReply, Report, ReportReply
+from buildsys.core.assignment import (
+    ContainerStarted,
+    Item,
+    JobStopped,
+    LogBatch,
+    Poll,
+    PollReply,
+    Report,
+    ReportReply,
+    StepStopped,
+)
+from buildsys.core.build import Outcome
 from buildsys.core.project import ProjectSettings
 
 SHOP = {"name": "shop", "repository": "https://git.example/shop.git"}
@@ -249,11 +262,85 @@ async def test_runners_speak_msgpack(site: Site) -> None:
         assert response.status == 200
         assert response.content_type == "application/msgpack"
         assert msgspec.msgpack.decode(await response.read(), type=PollReply).revoked == POLL.holding
-    batch = LogBatch(step=1, offset=0, end=1, lines=1, frame=bytes(1 << 20), at=datetime.now(UTC))
-    report = Report(build=uuid4(), assignment=uuid4(), runner=POLL.runner, incarnation=1, items=(batch,) * 3)
+    noise = random.Random(1).randbytes(1 << 20)
+    report = reported(*[batch(noise, lines=4000, end=len(noise))] * 3)
     async with site.runner.post("/api/v1/runner/report", data=BytesIO(msgspec.msgpack.encode(report))) as response:
-        assert response.status == 200
+        assert response.status == 200, await response.text()
         assert msgspec.msgpack.decode(await response.read(), type=ReportReply).position.step == 3
+
+
+def batch(text: bytes, **changed: Any) -> LogBatch:
+    usual = {"step": 1, "offset": 0, "end": 1, "lines": 1, "frame": zstandard.compress(text), "at": datetime.now(UTC)}
+    return LogBatch(**usual | changed)
+
+
+def reported(*items: Item, incarnation: int = 1) -> Report:
+    return Report(build=uuid4(), assignment=uuid4(), runner=POLL.runner, incarnation=incarnation, items=items)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"labels": ("a\0b",)},
+        {"name": ""},
+        {"name": "x" * 256},
+        {"drivers": ("",)},
+        {"problem": "a\0b"},
+        {"incarnation": 1 << 63},
+        {"incarnation": -1},
+        {"slots": 1 << 40},
+        {"slots": -1},
+        {"wait": float("nan")},
+        {"wait": float("inf")},
+        {"wait": -1.0},
+    ],
+    ids=str,
+)
+async def test_a_poll_out_of_bounds_is_refused(site: Site, changed: dict[str, Any]) -> None:
+    body = msgspec.msgpack.encode(msgspec.structs.replace(POLL, **changed))
+    async with site.runner.post("/api/v1/runner/poll", data=body) as response:
+        assert response.status == 422, await response.text()
+
+
+NOW = datetime.now(UTC)
+LARGE = zstandard.compress(bytes((4 << 20) + 1))
+UNSIZED = zstandard.ZstdCompressor(write_content_size=False).compress(b"x\n")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        batch(b"x\n", offset=-1),
+        batch(b"x\n", end=1 << 63),
+        batch(b"x\n", lines=0),
+        batch(b"x\n", lines=3),
+        batch(b"x\n", step=1 << 31),
+        batch(b"x\n", step=-1),
+        batch(b"x\n", at=NOW.replace(tzinfo=None)),
+        batch(b""),
+        batch(b"", frame=b""),
+        batch(b"", frame=b"no frame at all"),
+        batch(b"", frame=bytes((4 << 20) + 1)),
+        batch(b"", frame=LARGE),
+        batch(b"", frame=UNSIZED),
+        ContainerStarted(container="a\0b", driver="docker", at=NOW),
+        StepStopped(step=1, outcome=Outcome.FAILED, exit_code=1 << 31, at=NOW),
+        JobStopped(outcome=Outcome.ERRORED, reason="a\0b", at=NOW),
+    ],
+    ids=lambda item: type(item).__name__,
+)
+async def test_a_report_out_of_bounds_is_refused(site: Site, item: Item) -> None:
+    body = BytesIO(msgspec.msgpack.encode(reported(item)))
+    async with site.runner.post("/api/v1/runner/report", data=body) as response:
+        assert response.status == 422, await response.text()
+
+
+async def test_a_log_does_not_go_backwards(site: Site) -> None:
+    forwards = msgspec.msgpack.encode(reported(batch(b"x\n", offset=0, end=7)))
+    backwards = forwards.replace(b"\xa6offset\x00", b"\xa6offset\x08")
+    for body, status in ((forwards, 200), (backwards, 422)):
+        async with site.runner.post("/api/v1/runner/report", data=body) as response:
+            assert response.status == status, await response.text()
 
 
 async def test_what_is_no_message_of_a_runner_is_refused(site: Site) -> None:
