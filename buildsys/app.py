@@ -31,6 +31,7 @@ from buildsys.adapters.git import GitReader
 from buildsys.adapters.github import GitHub
 from buildsys.adapters.process import ProcessDriver
 from buildsys.adapters.process_users import jobs_folder
+from buildsys.addresses import listen, local_url, why_unreachable
 from buildsys.config import Config
 from buildsys.core.driver import Driver, Limits
 from buildsys.data_folder import DataFolder
@@ -63,17 +64,6 @@ COMMON_LABELS = ("linux", "ubuntu-latest", "self-hosted")
 
 RETRIED_FOR_EVER = Retry.forever(cap=5.0)
 """The system's own singletons never give up: without them nothing is built."""
-
-
-class AddressUnusable(SetupError):
-    """The API cannot listen where it is told to."""
-
-    code = "address_unusable"
-
-    def __init__(self, host: str, port: int, why: str) -> None:
-        super().__init__(
-            f"cannot listen on {host}:{port}: {why}; stop what listens there, or choose another --listen HOST:PORT"
-        )
 
 
 class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,10 +137,10 @@ class App:
     async def _serve(self, stack: AsyncExitStack) -> Dispatcher:
         """Start database, objects and API; what runners talk to."""
         config = self._config
-        listener = _listen(config.host, config.port)
+        listener = listen(config.host, config.port)
         stack.callback(listener.close)
-        port = listener.getsockname()[1]
-        self.url = f"http://{_reachable(config.host)}:{port}"
+        self.url = local_url(config.host, listener.getsockname()[1])
+        public_url = config.public_url or self.url
         database = await self._database(stack)
         cipher = Cipher(key=self.folder.secret_key)
         await prove_key(database, cipher)
@@ -167,7 +157,7 @@ class App:
         node = Node(
             database=database,
             id=self.folder.installation,
-            address=config.node_address or self.url,
+            address=config.node_address or public_url,
             cluster_key=self._derived_key("cluster").hex(),
             clock=clock,
         )
@@ -182,6 +172,7 @@ class App:
         )
         builder = self._builder(stores, buddies, hints)
         await self._singletons(stack, node, stores, buddies, builder, hints)
+        await self._meet_others(database, config.node_address or public_url)
         application = web.Application()
         if "api" in config.roles:
             application = create_app(
@@ -194,7 +185,7 @@ class App:
                     ready=lambda: _ready(database),
                 ),
                 settings=WebSettings(
-                    public_url=config.public_url if config.port else self.url,
+                    public_url=public_url,
                     session_key=self._derived_key("session"),
                     allow_local_repositories=config.allow_local_repositories,
                 ),
@@ -225,6 +216,11 @@ class App:
         if not kept:
             path = self.folder.path / "admin.token"
             logger.warning("admin_token_revoked", file=str(path), way_out="remove the file and start again")
+
+    async def _meet_others(self, database: Database, address: str) -> None:
+        others = [row["address"] for row in await database.many(QUERIES["node_others"], id=self.folder.installation)]
+        if why := why_unreachable(address, others):
+            logger.warning("nodes_unreachable", address=address, others=others, why=why, way_out="set --node-address")
 
     def _objects(self, node: Node, stores: Stores, assignments: Assignments, hints: Hints) -> Namespace[BuildBuddy]:
         limits = BuildLimits(
@@ -359,24 +355,6 @@ class App:
 def docker_socket(config: Config) -> Path:
     """The engine's socket: that of the settings, else that of DOCKER_HOST, else the usual one."""
     return engine_socket({"DOCKER_HOST": config.docker_host} if config.docker_host else os.environ)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen()  # of two that are bound to one port, only one may
-    except OSError as error:
-        listener.close()
-        raise AddressUnusable(host, port, error.strerror or str(error)) from None
-    return listener
-
-
-def _reachable(host: str) -> str:
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  compared, not bound
-    return anywhere.get(host, f"[{host}]" if ":" in host else host)
 
 
 async def _answer(stack: AsyncExitStack, application: web.Application, listener: socket.socket) -> None:

@@ -122,7 +122,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[LogLevel, Setting("What we log.", settings.word(*get_args(LogLevel)))] = "info"
 
     def __post_init__(self) -> None:
-        if not self.public_url:
+        if not self.public_url and self.port:
             anywhere = self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
             address = f"127.0.0.1:{self.port}" if anywhere else self.listen
             msgspec.structs.force_setattr(self, "public_url", f"http://{address}")

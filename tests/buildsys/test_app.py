@@ -15,7 +15,8 @@ from objects_bench import until
 from actors import Database
 from actors.errors import NodeReplaced
 from buildsys.adapters.process_users import jobs_folder
-from buildsys.app import AddressUnusable, App
+from buildsys.addresses import AddressUnusable
+from buildsys.app import App
 from buildsys.cli.client import Client
 from buildsys.config import Config
 from buildsys.core.build import Outcome, State

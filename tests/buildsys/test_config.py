@@ -120,6 +120,7 @@ def test_the_table_tells_the_defaults() -> None:
         ("10.0.0.1:80", "10.0.0.1", 80, "http://10.0.0.1:80"),
         ("[::1]:81", "::1", 81, "http://[::1]:81"),
         ("0.0.0.0:82", "0.0.0.0", 82, "http://127.0.0.1:82"),
+        ("127.0.0.1:0", "127.0.0.1", 0, ""),
     ],
 )
 def test_the_address_and_the_links_made_from_it(listen: str, host: str, port: int, public_url: str) -> None:

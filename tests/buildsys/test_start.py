@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from buildsys.app import AddressUnusable, App
+from actors import Database
+from buildsys.addresses import AddressUnusable, local_url, why_unreachable
+from buildsys.app import App
 from buildsys.cli.client import Client
 from buildsys.config import Config
 from buildsys.data_folder import SecretKeyLost
@@ -26,8 +29,8 @@ def configure(tmp_path: Path, postgres_dsn: str) -> Any:
     write_private(tmp_path / "key", b"k" * 32)
 
     def configure(folder: str = "data", **settings: Any) -> Config:
-        given = {"database_url": postgres_dsn, "listen": "127.0.0.1:0", "secret_key_file": tmp_path / "key"}
-        return Config(data_dir=tmp_path / folder, roles=SERVING, **(given | settings))
+        given = {"database_url": postgres_dsn, "listen": "127.0.0.1:0", "roles": SERVING}
+        return Config(data_dir=tmp_path / folder, **(given | {"secret_key_file": tmp_path / "key"} | settings))
 
     return configure
 
@@ -124,3 +127,58 @@ async def test_a_lost_key_is_not_replaced(configure: Any, tmp_path: Path) -> Non
     with pytest.raises(SecretKeyLost):
         await start_and_stop(config)
     assert not (tmp_path / "data" / "secret.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, "{url}"),
+        ({"public_url": "https://ci.example.org"}, "https://ci.example.org"),
+        ({"public_url": "https://ci.example.org", "node_address": "http://10.0.0.1:8080"}, "http://10.0.0.1:8080"),
+    ],
+)
+async def test_other_nodes_are_told_the_public_url_unless_there_is_an_address_for_them(
+    configure: Any, database: Database, given: dict[str, str], address: str
+) -> None:
+    async with App(configure(**given)) as app:
+        assert await database.pool.fetchval("SELECT address FROM actors.nodes") == address.format(url=app.url)
+
+
+async def test_a_node_that_others_may_not_reach_is_warned_of(configure: Any) -> None:
+    with capture_logs() as said:
+        api = {"roles": frozenset({"api"})}  # which calls nobody by itself
+        async with App(configure("one", node_address="http://one.example:8080", **api)):
+            async with App(configure("two", node_address="http://two.example:8080", **api)):
+                assert not [line for line in said if line["log_level"] == "warning"]
+                async with App(configure("three", **api)) as third:
+                    (warning,) = (line for line in said if line["log_level"] == "warning")
+    assert f"{third.url} is each machine's own" in warning["why"]
+    assert "--node-address" in warning["way_out"]
+
+
+@pytest.mark.parametrize(
+    ("address", "others", "why"),
+    [
+        ("http://127.0.0.1:1", [], None),
+        ("http://a:1", ["http://b:1"], None),
+        ("http://a:1", ["http://b:1", "http://a:1"], "same address"),
+        ("http://a:1", ["http://localhost:1"], "localhost"),
+        ("http://[::1]:1", ["http://a:1"], "::1"),
+    ],
+)
+def test_which_nodes_may_not_reach_each_other(address: str, others: list[str], why: str | None) -> None:
+    found = why_unreachable(address, others)
+    assert found is None if why is None else why in (found or "")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("ci", "http://ci:80"),
+    ],
+)
+def test_how_this_host_reaches_what_it_listens_on(host: str, url: str) -> None:
+    assert local_url(host, 80) == url
