@@ -288,6 +288,7 @@ class App:
         await stack.enter_async_context(node)
         self._watch(stack, node.wait_failed(), name="node")
         if "orchestrator" in self._config.roles:
+            await stores.projects.limit_account(self._config.account_max_running)
             if self._start_scheduler:
                 await schedulers.ensure(scheduler.SINGLETON)
             await inboxes.ensure(triggers.SINGLETON)

@@ -99,6 +99,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_running: Annotated[
         int, Setting("Builds that run at a time, on all runners.", settings.count, default="twice the CPUs, at least 4")
     ] = msgspec.field(default_factory=lambda: max(4, 2 * settings.cpus()))
+    account_max_running: Annotated[
+        int | None, Setting("Builds of one account that run at a time; all projects are one account's.", settings.count)
+    ] = None
     start_concurrency: Annotated[int, Setting("Builds that are started at the same moment.", settings.count)] = 6
     time_limit: Annotated[float, Setting("How long a build may run.", settings.seconds)] = 1200.0
     startup_limit: Annotated[float, Setting("How long a job's container may take to start.", settings.seconds)] = 120.0

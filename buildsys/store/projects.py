@@ -91,7 +91,9 @@ class Projects:
 
     async def limit_account(self, max_running: int | None) -> None:
         """Set how many builds of the account may run at once; None is no limit of its own."""
-        await self._database.execute(QUERIES["account_limit"], name=DEFAULT_ACCOUNT, max_running=max_running)
+        await self._database.execute(
+            QUERIES["account_limit"], id=uuid4(), name=DEFAULT_ACCOUNT, max_running=max_running
+        )
 
     def _seal(self, credential: Credential | None, owner: UUID) -> bytes | None:
         return None if credential is None else self._cipher.encrypt(msgspec.json.encode(credential), owner=owner)

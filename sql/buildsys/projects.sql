@@ -5,8 +5,9 @@ ON CONFLICT (name) DO UPDATE SET name = excluded.name
 RETURNING id, name, max_running;
 
 -- name: account_limit :exec
--- Set how many builds of an account may run at once; NULL is no limit of its own.
-UPDATE accounts SET max_running = :max_running WHERE name = :name;
+-- Set how many builds of an account, made where it is missing, may run at once; NULL is no limit of its own.
+INSERT INTO accounts (id, name, max_running) VALUES (:id, :name, :max_running)
+ON CONFLICT (name) DO UPDATE SET max_running = excluded.max_running;
 
 -- name: project_insert :one
 -- A new project; no row where the name is taken.

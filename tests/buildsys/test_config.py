@@ -28,6 +28,7 @@ GOOD = {
     "pids": ("64", 64),
     "node_address": ("http://10.0.0.1:8080", "http://10.0.0.1:8080"),
     "max_running": ("9", 9),
+    "account_max_running": ("7", 7),
     "start_concurrency": ("2", 2),
     "time_limit": ("2h", 7200.0),
     "startup_limit": ("90s", 90.0),

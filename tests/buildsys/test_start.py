@@ -6,8 +6,10 @@ import asyncio
 import socket
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from objects_bench import until
 from structlog.testing import capture_logs
 
 from actors import Database
@@ -15,10 +17,12 @@ from buildsys.addresses import AddressUnusable, local_url, why_unreachable
 from buildsys.app import App
 from buildsys.cli.client import Client
 from buildsys.config import Config
+from buildsys.core.build import State
 from buildsys.data_folder import SecretKeyLost
 from buildsys.errors import Unauthorized
 from buildsys.private_files import write_private
 from buildsys.store.secrets import SecretKeyMismatch
+from buildsys.testing import BuildSystem
 
 SERVING = frozenset({"api", "orchestrator"})
 
@@ -182,3 +186,26 @@ def test_which_nodes_may_not_reach_each_other(address: str, others: list[str], w
 )
 def test_how_this_host_reaches_what_it_listens_on(host: str, url: str) -> None:
     assert local_url(host, 80) == url
+
+
+async def test_the_accounts_limit_is_what_the_last_start_said(configure: Any, database: Database) -> None:
+    for limit in (3, 2, None):
+        await start_and_stop(configure(account_max_running=limit))
+        assert await database.pool.fetchval("SELECT max_running FROM accounts") == limit
+
+
+async def test_the_accounts_limit_holds_across_projects(postgres_dsn: str) -> None:
+    async with BuildSystem(database_url=postgres_dsn, roles=SERVING, account_max_running=1) as system:
+        first, second = await system.create_build("one"), await system.create_build("two")
+        await until(lambda: _is(system, first.id, State.STARTING))
+        await until(lambda: _waits_for(system, second.id, "the account's limit"))
+        await system.api.post(f"/builds/{first.id}/cancel")
+        await until(lambda: _is(system, second.id, State.STARTING))
+
+
+async def _is(system: BuildSystem, build: UUID, state: State) -> bool:
+    return (await system.get(build)).state == state
+
+
+async def _waits_for(system: BuildSystem, build: UUID, what: str) -> bool:
+    return what in ((await system.get(build)).waiting or "")
