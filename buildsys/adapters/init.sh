@@ -33,9 +33,9 @@ drain() {
   cat >/dev/null
 }
 
-# Whether the marker is in the log, at or behind a block. No shell tells what `cat` has still in its hands.
-has_marker() {
-  case $(dd if="$step/log" bs=65536 skip="$1" 2>/dev/null) in *"$marker"*) ;; *) return 1 ;; esac
+# Whether a text is in the log, at or behind a block. No shell tells what `cat` has still in its hands.
+has() {
+  case $(dd if="$step/log" bs=65536 skip="$2" 2>/dev/null) in *"$1"*) ;; *) return 1 ;; esac
 }
 
 run_step() {
@@ -55,17 +55,18 @@ run_step() {
   status=$?
   trap '' $signals
 
-  # The marker will be behind what the log holds now.
+  # The marker will be behind what the log holds now; the nonce is one that the step could not know and print.
   set -- $(ls -ln "$step/log")
   block=$((${5:-0} / 65536))
-  printf %s "$marker" >&4
+  read -r nonce </proc/sys/kernel/random/uuid
+  printf %s "$marker$nonce" >&4
   exec 4<&-
   tries=0
-  until [ -e "$step/truncated" ] || has_marker "$block" || [ "$tries" -ge 3000 ]; do
+  until [ -e "$step/truncated" ] || has "$marker$nonce" "$block" || [ "$tries" -ge 3000 ]; do
     sleep 0.01 || sleep 1
     tries=$((tries + 1))
   done
-  echo "$status" >"$step/status.new" && mv -f "$step/status.new" "$step/status"
+  echo "$status $nonce" >"$step/status.new" && mv -f "$step/status.new" "$step/status"
 }
 
 while :; do

@@ -62,15 +62,17 @@ class Step:
             pending -= len(data)
 
     def finish(self, status: int) -> None:
-        """The first process has exited: all it printed, the marker, the status, in this order."""
+        """The first process has exited: all it printed, the marker and a nonce, the status, in this order."""
         self.running = False
         self.drain()
-        if len(self._marker) <= self._room:
-            self._write(self._marker)
+        nonce = os.urandom(16).hex()
+        end = self._marker + nonce.encode()
+        if len(end) <= self._room:
+            self._write(end)
         else:
             self._truncate()
         draft = self.folder / "status.new"
-        draft.write_text(f"{status}\n")
+        draft.write_text(f"{status} {nonce}\n")
         draft.rename(self.folder / "status")
 
     def close(self) -> None:

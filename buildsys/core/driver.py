@@ -8,14 +8,16 @@ either may be killed and the other does not notice:
     FOLDER/steps/N/run        the step's program: an executable `sh` script made by the runner
     FOLDER/steps/N/limits     `KEY=VALUE` lines for the init: `log_blocks` (of 512 bytes) and `marker` (hexadecimal)
     FOLDER/steps/N/started/   made by the init before it starts the step; a step that has it is not started again
-    FOLDER/steps/N/log        what the step printed, stdout and stderr merged in exact order, then the marker
-    FOLDER/steps/N/status     the exit status in decimal, put there by rename once the log holds the marker
+    FOLDER/steps/N/log        what the step printed, stdout and stderr merged in exact order, then marker and nonce
+    FOLDER/steps/N/status     `STATUS NONCE`: the exit status in decimal, put there by rename once the log holds both
     FOLDER/workspace          the commit, and the step's first working directory
     FOLDER/home, FOLDER/tmp   the job's own HOME and TMPDIR
 
 A step's stdin is /dev/null, its stdout and stderr one pipe that the init drains into `log`: a step that reopens
 /dev/stdout truncates nothing. A step ends by its exit, not by EOF: when its first process has exited the init writes
-the marker behind all that was printed before, then the status; children left behind may print on, behind the marker. At
+the marker behind all that was printed before, with a nonce (hexadecimal digits and hyphens) that it makes up only then,
+and after that the status; children left behind may print on, behind the two. So whoever finds the marker knows that the
+log may end there, and whoever has the status knows where: a step that prints its own marker hides nothing. At
 `log_blocks` the init stops writing, leaves the file `steps/N/truncated` and drains the pipe into nothing.
 """
 

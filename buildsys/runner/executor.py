@@ -235,12 +235,17 @@ class Executor:
             if verdict.reason is not None and self._current == SETUP:
                 with suppress(OSError):  # a full disk has a reason, too, and no place for it
                     self._say(f"buildsys: error: {verdict.reason}")
-            status = self._folder.status(self._current)
-            self._stop(self._current, verdict.outcome, status if self._current != SETUP else None)
+            self._stop(self._current, verdict.outcome, self._exit_code(self._current))
         for step in self._assignment.job.steps:
             if step.number not in self._outcomes:
                 self._stop(step.number, Outcome.SKIPPED, None)
         self._reporter.mark(JobStopped(outcome=verdict.outcome, reason=verdict.reason, at=datetime.now(UTC)))
+
+    def _exit_code(self, step: int) -> int | None:
+        """Of a step that was cut short: there may be none, or a forged one."""
+        with suppress(DriverError):
+            return self._folder.status(step) if step != SETUP else None
+        return None
 
     def _begin(self, step: int) -> None:
         self._current = step

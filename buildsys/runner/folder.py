@@ -1,7 +1,7 @@
 """A job on disk: `folder/`, which the container sees (`buildsys.core.driver`), and the runner's own files beside it.
 
     JOBS/ASSIGNMENT/           0711: a job's own user passes through it, and sees nothing
-        runner                 the id of the runner whose job this is, and what ends each step's log (the marker)
+        runner                 the id of the runner whose job this is, and the marker of its steps' logs
         setup/log              what the set-up says, kept in the shape of a step
         container              the id of the container, once the set-up is over
         folder/                the job's folder, 0777; there once it is complete
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
@@ -29,11 +30,12 @@ from buildsys.runner.removal import remove_tree
 SETUP = 0
 """The number of the set-up among a job's steps."""
 
-FORGED = 255
-"""The status of a step whose status file is not the init's."""
+LARGEST_STATUS = 255
+"""Of an exit status a parent sees eight bits (POSIX, wait())."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_STATUS = re.compile(rb"(\d{1,3}) ([0-9a-f-]{8,64})\n")
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}
 
 
@@ -78,7 +80,7 @@ class JobFolder:
 
     @property
     def marker(self) -> bytes:
-        """What ends each step's log; empty in a folder that nobody claimed, which has no logs either."""
+        """What each step's log ends with, a nonce aside; empty in a folder that nobody claimed: it has no logs."""
         path = self.private / "runner"
         return path.read_bytes().split()[1] if path.exists() else b""
 
@@ -116,17 +118,21 @@ class JobFolder:
         return self._has(step, "truncated")
 
     def status(self, step: int) -> int | None:
-        """The step's exit status, None while it has none. One that is no number was forged: it counts as a failure."""
+        """The step's exit status, None while it has none. Raises `DriverError` for what no init wrote."""
         if step == SETUP:
             return 0 if (self.private / "container").exists() else None
-        file = self._open(step, "status")
-        if file is None:
+        text = self._status(step)
+        if text is None:
             return None
-        try:
-            text = os.read(file, 16)
-        finally:
-            os.close(file)
-        return int(text) if text.strip().isdigit() else FORGED
+        match = _STATUS.fullmatch(text)
+        if match is None or int(match[1]) > LARGEST_STATUS:
+            raise DriverError(f"step {step} wrote its own status, {text.decode(errors='backslashreplace')!r}")
+        return int(match[1])
+
+    def log_end(self, step: int) -> bytes | None:
+        """What the step's log ends with, None where that is not known: no step could print it."""
+        match = _STATUS.fullmatch(self._status(step) or b"") if step != SETUP else None
+        return self.marker + match[2] if match else None
 
     def open_log(self, step: int) -> int | None:
         """A descriptor of the step's log, None while there is none."""
@@ -184,6 +190,15 @@ class JobFolder:
             return file
         os.close(file)
         return None
+
+    def _status(self, step: int) -> bytes | None:
+        file = self._open(step, "status")
+        if file is None:
+            return None
+        try:
+            return os.read(file, 128)
+        finally:
+            os.close(file)
 
     def _has(self, step: int, name: str) -> bool:
         try:

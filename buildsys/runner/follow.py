@@ -27,8 +27,10 @@ OPEN_LINE = 1.0
 class LogFollower:
     """One step's log from a raw offset on. `take` and `finish` give the next batch; nothing is given twice.
 
-    Nothing from the step's marker on is ever released, nor bytes that may be a part of it. At the log's limit the last
-    byte is held back until the end, so that the note about what was not kept has a batch to go with.
+    While the step runs, nothing from its marker on is released, nor bytes that may be a part of it. Once it has a
+    status, that says where its log ends, and all before that place is output: markers that the step itself printed,
+    too. At the log's limit, behind which nothing is read, the last byte is held back until the end, so that the note
+    about what was not kept has a batch to go with.
     """
 
     def __init__(self, *, folder: JobFolder, step: int, offset: int, masker: Masker, log_limit: int) -> None:
@@ -40,7 +42,7 @@ class LogFollower:
         self._limit = max(log_limit // 512, 1) * 512 if step != SETUP else None
         self._file: int | None = None
         self._data = bytearray()
-        self._end: int | None = None
+        self._held: int | None = None
         self._first = 0.0
         self._at = datetime.now(UTC)
         self._released = float("-inf")
@@ -66,33 +68,38 @@ class LogFollower:
         """The next batch of a log that has ended; None when all of it was given."""
         now = time.monotonic()
         self._read(now)
-        length = len(self._data) if self._end is None else self._end
-        last = self._end is not None or len(self._data) < FLOOD
-        if last:
-            note = self._note() if self._end is None else b""
-            return self._release(length, now, complete=True, note=note)
+        end = self._folder.log_end(self.step)
+        found = self._data.find(end) if end else -1
+        if found >= 0:
+            return self._release(found, now, complete=True)
+        if len(self._data) < FLOOD:
+            return self._release(len(self._data), now, complete=True, note=self._note())
+        length = FLOOD - len(end or b"")
         return self._release(self._data.rfind(b"\n", 0, length) + 1 or length, now)
 
     def _read(self, now: float) -> None:
         if self._file is None:
             self._file = self._folder.open_log(self.step)
+        known = self.offset + len(self._data)
         room = FLOOD - len(self._data)
-        if self._file is None or room <= 0 or self._end is not None:
+        if self._limit is not None:
+            room = min(room, self._limit - known)
+        if self._file is None or room <= 0:
             return
-        data = os.pread(self._file, room, self.offset + len(self._data))
+        data = os.pread(self._file, room, known)
         if not data:
             return
         if not self._data:
             self._first, self._at = now, datetime.now(UTC)
         searched = max(len(self._data) - len(self._marker), 0)
         self._data += data
-        if self._marker and (found := self._data.find(self._marker, searched)) >= 0:
-            self._end = found
+        if self._marker and self._held is None and (found := self._data.find(self._marker, searched)) >= 0:
+            self._held = found
 
     def _available(self) -> int:
         """How many bytes may go out while the step may still print."""
-        if self._end is not None:
-            return self._end
+        if self._held is not None:
+            return self._held
         available = len(self._data)
         for length in range(min(len(self._marker) - 1, available), 0, -1):
             if self._data.endswith(self._marker[:length]):
@@ -109,13 +116,15 @@ class LogFollower:
         return after_quiet or available >= BATCH or now - self._first >= QUIET
 
     def _note(self) -> bytes:
-        if self.step == SETUP or not self._folder.is_truncated(self.step):
+        if self._limit is None or self._file is None:
             return b""
-        return b"buildsys: the step's log limit of %d bytes was reached; the rest was not kept\n" % (self._limit or 0)
+        if os.fstat(self._file).st_size <= self._limit and not self._folder.is_truncated(self.step):
+            return b""
+        return b"buildsys: the step's log limit of %d bytes was reached; the rest was not kept\n" % self._limit
 
     def _release(self, cut: int, now: float, *, complete: bool = False, note: bytes = b"") -> LogBatch | None:
-        known = self._data if self._end is None else self._data[: self._end]
-        safe = self._masker.safe_cut(known, cut, complete=complete or self._end is not None)
+        known = self._data[:cut] if complete else self._data
+        safe = self._masker.safe_cut(known, cut, complete=complete)
         if safe == 0 and len(self._data) >= FLOOD:
             safe = cut
         if safe == 0:
@@ -133,7 +142,7 @@ class LogFollower:
         )
         del self._data[:safe]
         self.offset += safe
-        self._end = None if self._end is None else self._end - safe
+        self._held = None if self._held is None else max(self._held - safe, 0)
         self._first, self._released = now, now
         self._at = datetime.now(UTC) if self._data else self._at
         return batch

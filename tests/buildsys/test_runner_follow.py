@@ -43,6 +43,11 @@ def append(folder: JobFolder, data: bytes) -> None:
         log.write(data)
 
 
+def end(folder: JobFolder, *, status: int = 0, nonce: str = "0123456789abcdef") -> None:
+    append(folder, folder.marker + nonce.encode())
+    (step(folder) / "status").write_text(f"{status} {nonce}\n")
+
+
 def text(batch: LogBatch | None) -> bytes:
     return zstandard.decompress(batch.frame) if batch is not None else b""
 
@@ -141,10 +146,27 @@ def test_nothing_from_the_marker_on(folder: JobFolder, clock: Clock) -> None:
         append(folder, bytes([byte]))
         clock.now += 5.0
         assert log.take() is None
+    (step(folder) / "log").write_bytes(b"last\n")
+    end(folder)
     append(folder, b"behind\n")
     clock.now += 5.0
     assert log.take() is None
     assert log.finish() is None
+
+
+@pytest.mark.parametrize("size", [100, FLOOD - 50, FLOOD - 10, FLOOD, 3 * FLOOD])
+def test_a_marker_that_the_step_prints_is_output(folder: JobFolder, clock: Clock, size: int) -> None:
+    """It is kept back while the step runs, and nothing that follows it is lost; wherever the end lies."""
+    log = follower(folder)
+    forged = b"before\n" + folder.marker + b"0" * 16 + b"\n"
+    printed = forged + b"x" * (size - len(forged) - 1) + b"\n"
+    append(folder, printed)
+    assert text(log.take()) == b"before\n"
+    clock.now += 5.0
+    assert log.take() is None
+    end(folder)
+    append(folder, b"behind\n" + folder.marker)
+    assert rest(log) == printed.removeprefix(b"before\n")
 
 
 def test_what_only_looks_like_the_marker_is_output(folder: JobFolder) -> None:
@@ -166,6 +188,20 @@ def test_the_limit_is_told_even_when_all_else_was_sent(folder: JobFolder, clock:
     (step(folder) / "truncated").touch()
     assert rest(log) == b"\nbuildsys: the step's log limit of 512 bytes was reached; the rest was not kept\n"
     assert log.offset == 512
+
+
+def test_behind_the_limit_nothing_is_read(folder: JobFolder, clock: Clock) -> None:
+    """Not even of a log that the step itself blew up, and that is told once."""
+    log = follower(folder, log_limit=4096)
+    append(folder, b"hello\n")
+    assert text(log.take()) == b"hello\n"
+    os.truncate(step(folder) / "log", 1 << 40)
+    clock.now += 5.0
+    joined = text(log.take()) + rest(log)
+    note = b"\nbuildsys: the step's log limit of 4096 bytes was reached; the rest was not kept\n"
+    assert joined == bytes(4096 - len(b"hello\n")) + note
+    assert log.offset == 4096
+    assert log.finish() is None
 
 
 def test_no_secret_in_any_cut(folder: JobFolder) -> None:

@@ -386,12 +386,23 @@ async def test_cancel_while_the_commit_is_fetched(bench: Bench) -> None:
     await until(lambda: not processes(str(port)) and not bench.folders())
 
 
-async def test_a_forged_status_is_a_failure(bench: Bench) -> None:
+@pytest.mark.parametrize("forged", ["zero", "", "0", "9999999999 0123456789abcdef", "256 0123456789abcdef", "-1"])
+async def test_a_forged_status_is_an_error_that_says_so(bench: Bench, forged: str) -> None:
     await bench.start()
-    job = await bench.run("echo zero > ../steps/1/forged; mv ../steps/1/forged ../steps/1/status; sleep 30")
-    assert job.codes[1] == 255
+    script = f"echo '{forged}' > ../steps/1/forged; mv ../steps/1/forged ../steps/1/status; sleep 30"
+    job = await bench.run(script, "echo no")
     assert job.stopped is not None
-    assert job.stopped.outcome is FAILED
+    assert job.stopped.outcome is Outcome.ERRORED
+    assert "wrote its own status" in (job.stopped.reason or "")
+    assert job.outcomes == {0: SUCCESS, 1: Outcome.ERRORED, 2: SKIPPED}
+    assert job.codes[1] is None
+
+
+async def test_a_step_that_prints_its_marker_hides_nothing(bench: Bench) -> None:
+    await bench.start()
+    job = await bench.run("echo before; cat ../steps/1/limits; sleep 0.3; echo after")
+    assert job.logs[1].startswith(b"before\nlog_blocks=")
+    assert job.logs[1].endswith(b"after\n")
 
 
 async def test_a_revoked_job_is_asked_about_no_more(bench: Bench) -> None:

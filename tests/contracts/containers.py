@@ -70,18 +70,23 @@ class Job:
         return await self.result(step, deadline=deadline)
 
     async def result(self, step: int, *, deadline: float = 20) -> Result:
-        """The step's end. The marker is in the log by the time there is a status: that is the contract."""
-        status = self.step(step) / "status"
-        await until(status.exists, deadline)
+        """The step's end. Marker and nonce are in the log by the time there is a status: that is the contract."""
+        await until((self.step(step) / "status").exists, deadline)
         log = self.log(step)
         if not (self.step(step) / "truncated").exists():
-            assert log.count(self._markers[step]) == 1, "a status before its marker"
-            log = log.partition(self._markers[step])[0]
-        return Result(log=log, status=int(status.read_text()))
+            assert log.count(self._end(step)) == 1, "a status before its marker"
+            log = log.partition(self._end(step))[0]
+        return Result(log=log, status=int(self._status(step)[0]))
 
     def behind(self, step: int) -> bytes:
-        """What children printed behind the marker."""
-        return self.log(step).partition(self._markers[step])[2]
+        """What children printed behind the end."""
+        return self.log(step).partition(self._end(step))[2]
+
+    def _end(self, step: int) -> bytes:
+        return self._markers[step] + self._status(step)[1].encode()
+
+    def _status(self, step: int) -> list[str]:
+        return (self.step(step) / "status").read_text().split()
 
     def log(self, step: int) -> bytes:
         return (self.step(step) / "log").read_bytes()

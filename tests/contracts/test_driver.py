@@ -52,6 +52,13 @@ class TestOutput:
     async def test_stdin_is_empty(self, start: Start) -> None:
         assert (await (await start()).run("cat; echo end")).log == b"end\n"
 
+    async def test_a_step_that_prints_its_own_marker_loses_nothing(self, start: Start) -> None:
+        job = await start()
+        lines = "i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done"
+        result = await job.run(f'cat "${{0%/*}}/limits"; {lines}; cat "${{0%/*}}/limits"')
+        limits = (job.step(1) / "limits").read_bytes()
+        assert result.log == limits + b"".join(b"%d\n" % i for i in range(20000)) + limits
+
 
 class TestStatus:
     @pytest.mark.parametrize("status", [0, 1, 2, 77, 126, 127, 255])
