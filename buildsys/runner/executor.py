@@ -31,7 +31,7 @@ from buildsys.runner.interruption import Cause, Interrupted, Interruption
 from buildsys.runner.orchestrator import Orchestrator
 from buildsys.runner.pace import Pace
 from buildsys.runner.removal import remove_tree
-from buildsys.runner.reporter import Reporter
+from buildsys.runner.reporter import Reporter, storable
 from buildsys.runner.script import program
 
 INSPECT_EVERY = 1.0
@@ -60,6 +60,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 _ENDS = {
     Cause.CANCELED: Verdict(outcome=Outcome.CANCELED),
     Cause.TIMED_OUT: Verdict(outcome=Outcome.TIMED_OUT),
+    Cause.REFUSED: Verdict(outcome=Outcome.ERRORED),
     Cause.REVOKED: Verdict(outcome=Outcome.CANCELED),
 }
 _FINAL = {Outcome.CANCELED, Outcome.TIMED_OUT, Outcome.ERRORED}
@@ -239,7 +240,8 @@ class Executor:
         for step in self._assignment.job.steps:
             if step.number not in self._outcomes:
                 self._stop(step.number, Outcome.SKIPPED, None)
-        self._reporter.mark(JobStopped(outcome=verdict.outcome, reason=verdict.reason, at=datetime.now(UTC)))
+        reason = verdict.reason and storable(verdict.reason)
+        self._reporter.mark(JobStopped(outcome=verdict.outcome, reason=reason, at=datetime.now(UTC)))
 
     def _exit_code(self, step: int) -> int | None:
         """Of a step that was cut short: there may be none, or a forged one."""

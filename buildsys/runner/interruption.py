@@ -1,4 +1,4 @@
-"""The three ways in which a job is cut short: its time is up, someone cancels it, or it is no longer ours."""
+"""The ways in which a job is cut short: its time is up, someone cancels it, its reports are refused, it is not ours."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Self
 class Cause(StrEnum):
     TIMED_OUT = "timed_out"
     CANCELED = "canceled"
+    REFUSED = "refused"
     REVOKED = "revoked"
 
 

@@ -26,7 +26,8 @@ from buildsys.core.assignment import (
     StepStarted,
     StepStopped,
 )
-from buildsys.errors import BuildsysError
+from buildsys.core.build import Outcome
+from buildsys.errors import BuildsysError, Forbidden, Unauthorized, Unavailable
 from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.follow import FLOOD, LogFollower
 from buildsys.runner.identity import Identity
@@ -48,7 +49,9 @@ class Reporter:
     """Reports one job. `mark` adds to its story; `run` returns when the end is stored or the job was revoked.
 
     A StepStopped is marked only once nothing more can come into that step's log: the log is read to its end before it.
-    Never gives up: while the orchestrator is away or refuses, it tries again, up to every five seconds.
+    Never gives up: while the orchestrator is away or refuses the token, which polling decides about, it tries again, up
+    to every five seconds. A report that is refused for what it says would be refused again: then the job is interrupted,
+    and only its end is told, with the refusal as the reason.
     """
 
     def __init__(
@@ -80,31 +83,54 @@ class Reporter:
         self._marked.set()
 
     async def run(self) -> None:
-        pace = Pace()
-        stalled = 0
         try:
-            while True:
-                items = self._gather()
-                if not items:
-                    await self._wait(pace)
-                    continue
-                pace.reset()
-                before = self._position
-                reply = await self._send(tuple(items))
-                self._position = reply.position
-                if reply.revoked:
-                    self._interruption.request(Cause.REVOKED)
-                    return
-                if reply.cancel:
-                    self._interruption.request(Cause.CANCELED)
-                if isinstance(items[-1], JobStopped) and self._pending() == [items[-1]]:
-                    return
-                stalled = stalled + 1 if reply.position == before else 0
-                if stalled:
-                    await asyncio.sleep(backoff(stalled))
+            await self._report()
+        except BuildsysError as refusal:
+            log.warning("report_refused", assignment=str(self._assignment.id), error=str(refusal))
+            self._interruption.request(Cause.REFUSED)
+            await self._report_end(f"the orchestrator refused a report of this job: {refusal}")
         finally:
             if self._follower is not None:
                 self._follower.close()
+
+    async def _report(self) -> None:
+        pace = Pace()
+        stalled = 0
+        while True:
+            items = self._gather()
+            if not items:
+                await self._wait(pace)
+                continue
+            pace.reset()
+            before = self._position
+            reply = await self._send(tuple(items))
+            self._position = reply.position
+            if reply.revoked:
+                self._interruption.request(Cause.REVOKED)
+                return
+            if reply.cancel:
+                self._interruption.request(Cause.CANCELED)
+            if isinstance(items[-1], JobStopped) and self._pending() == [items[-1]]:
+                return
+            stalled = stalled + 1 if reply.position == before else 0
+            if stalled:
+                await asyncio.sleep(backoff(stalled))
+
+    async def _report_end(self, reason: str) -> None:
+        """Tell the job's end and nothing before it. Where that is refused, too, time will have the job revoked."""
+        while not (self._marks and isinstance(self._marks[-1], JobStopped)):
+            await self._marked.wait()
+            self._marked.clear()
+        end = JobStopped(outcome=Outcome.ERRORED, reason=storable(reason), at=self._marks[-1].at)
+        attempt = 0
+        while True:
+            try:
+                await self._send((end,))
+            except BuildsysError:
+                attempt += 1
+                await asyncio.sleep(backoff(attempt))
+            else:
+                return
 
     async def _send(self, items: tuple[Item, ...]) -> ReportReply:
         report = Report(
@@ -118,7 +144,7 @@ class Reporter:
         while True:
             try:
                 return await self._orchestrator.report(report)
-            except BuildsysError as error:
+            except (Unavailable, Unauthorized, Forbidden) as error:
                 attempt += 1
                 if attempt == 1:
                     log.warning("report_not_taken", assignment=str(report.assignment), error=str(error))
@@ -197,3 +223,8 @@ class Reporter:
             log_limit=self._assignment.log_limit,
         )
         return self._follower
+
+
+def storable(text: str) -> str:
+    """The text without what no database takes: NULs and halves of surrogate pairs."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from buildsys.core.assignment import Assignment, Poll, PollReply
+from buildsys.core.assignment import Assignment, Poll, PollReply, Position
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
 from buildsys.core.plan import JobPlan
 from buildsys.errors import BuildsysError, DriverError, Forbidden, Unauthorized
@@ -204,7 +204,15 @@ class Runner:
             site=self._site,
         )
         self._jobs[assignment.id] = executor
-        group.create_task(self._execute(assignment.id, executor))
+        group.create_task(self._log_job(assignment, executor))
+
+    async def _log_job(self, assignment: Assignment, executor: Executor) -> None:
+        """One job, between the two lines that tell the operator of it; those of its own say whose they are."""
+        names = {"build": str(assignment.build), "project": assignment.project, "job": assignment.job.id}
+        with structlog.contextvars.bound_contextvars(**names):
+            log.info("job_taken", assignment=str(assignment.id), again=assignment.position != Position())
+            await self._execute(assignment.id, executor)
+            log.info("job_ended", assignment=str(assignment.id), cut_short=executor.cut_short)
 
     async def _execute(self, id: UUID, executor: Executor) -> None:
         """One job, from which no error reaches another: what breaks here is let go, and handed out again."""

@@ -11,7 +11,7 @@ from git_server import Repository
 from runner_bench import Bench, process_bench
 from runner_orchestrator import MemoryOrchestrator, assignment, until
 
-from buildsys.core.assignment import Poll, PollReply, Position, Source
+from buildsys.core.assignment import JobStopped, LogBatch, Poll, PollReply, Position, Report, ReportReply, Source
 from buildsys.core.build import Outcome
 from buildsys.core.driver import ContainerSpec
 from buildsys.core.plan import Condition, StepPlan
@@ -288,6 +288,30 @@ async def test_a_tree_deeper_than_any_stack(bench: Bench) -> None:
     assert job.logs[1] == b"made\n"
     await until(lambda: not bench.folders())
     assert (await bench.run("echo next")).logs[1] == b"next\n"
+
+
+async def test_a_refused_report_ends_the_job_with_the_reason(bench: Bench) -> None:
+    """The container is gone, the end is told although nothing before it was taken, and the next job runs."""
+    ends: list[JobStopped] = []
+    report = bench.orchestrator.report
+
+    async def refuse(sent: Report) -> ReportReply:
+        if any(isinstance(item, LogBatch) and item.step == 1 for item in sent.items):
+            raise Invalid("no log is wanted\0 here")
+        ends.extend(item for item in sent.items if isinstance(item, JobStopped))
+        return await report(sent)
+
+    bench.orchestrator.report = refuse  # type: ignore[method-assign]
+    runner = await bench.start()
+    bench.orchestrator.offer(assignment("echo refused; sleep 60"))
+    await until(lambda: ends and not runner.holding)
+    assert ends[0].outcome is Outcome.ERRORED
+    assert (
+        ends[0].reason
+        == "the orchestrator refused a report of this job: no log is wanted\N{REPLACEMENT CHARACTER} here"
+    )
+    assert await bench.driver.list({"buildsys.installation": bench.installation}) == []
+    assert (await bench.run("true")).outcomes == {0: SUCCESS, 1: SUCCESS}
 
 
 async def test_a_refused_poll_is_asked_again(bench: Bench) -> None:
