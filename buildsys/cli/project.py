@@ -145,6 +145,34 @@ async def set_(session: Session, name: str, repository: str | None, clear: tuple
 
 @project.command()
 @click.argument("name")
+@api_command
+async def deliveries(session: Session, name: str) -> None:
+    """List what the project's forge sent, and what became of it: what built nothing is here with the reason.
+
+    \b
+    Example:
+      buildsys project deliveries hello
+    """
+    found = (await session.client.get(f"{project_path(name)}/deliveries"))["deliveries"]
+    if session.json:
+        session.terminal.answer(found)
+    elif not found:
+        session.terminal.say(f"Nothing has come yet. What its forge needs: buildsys project show {name} --webhook")
+    else:
+        rows = [
+            [
+                each["received_at"][:19].replace("T", " "),
+                plain(each["event"]),
+                session.terminal.word(each["outcome"] or "pending"),
+                plain(each["reason"]) if each["reason"] else " ".join(build[:8] for build in each["builds"]),
+            ]
+            for each in found
+        ]
+        session.terminal.table(["received (UTC)", "event", "outcome", "builds, or why there are none"], rows)
+
+
+@project.command()
+@click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @api_command
 async def rm(session: Session, name: str, yes: bool) -> int:

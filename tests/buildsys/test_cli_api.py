@@ -179,6 +179,21 @@ async def test_a_start_waits_for_as_long_as_the_server_may_read_the_repository(
     assert (started.exit_code, "is queued" in started.stdout) == (0, True), started.stderr
 
 
+async def test_a_push_that_built_nothing_is_listed_with_the_reason(buildsys: Command, site: Site) -> None:
+    project = await site.project()
+    assert "Nothing has come yet" in (await buildsys("project", "deliveries", "shop")).text
+    await site.stores.deliveries.keep(project.id, forge="github", delivery="d-1", event="push", body=b"{}")
+    (kept,) = await site.stores.deliveries.list(project.id)
+    await site.stores.deliveries.settle(kept.id, outcome="skipped", reason="no workflow wants\x1b[2J main")
+    await site.stores.deliveries.keep(project.id, forge="github", delivery="d-2", event="push", body=b"{}")
+    listed = await buildsys("project", "deliveries", "shop")
+    _, newest, oldest = listed.text.splitlines()
+    assert "pending" in newest
+    assert oldest.split()[2:] == ["push", "skipped", "no", "workflow", "wants", "main"]
+    as_json = (await buildsys("project", "deliveries", "shop", "--json")).json
+    assert [(each["delivery"], each["outcome"]) for each in as_json] == [("d-2", None), ("d-1", "skipped")]
+
+
 async def test_what_bursts_inside_the_server_is_not_the_users_fault(buildsys: Command, site: Site) -> None:
     await site.project()
     result = await buildsys("build", "start", "shop", "--branch", "burst")
