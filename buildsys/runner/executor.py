@@ -37,6 +37,9 @@ from buildsys.runner.script import program
 INSPECT_EVERY = 1.0
 """Seconds between two looks at a container whose step is silent about its end."""
 
+SAY_EVERY = 10.0
+"""Seconds between two lines of a set-up that lasts."""
+
 SPARE_LIFETIME = 60.0
 """Seconds that a container outlives its limit and grace, for the runner to end it in order."""
 
@@ -157,14 +160,16 @@ class Executor:
         if self._folder.status(SETUP) is None:
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._fetch())
-                    container = group.create_task(self._container.start(self._say))
+                    patience = group.create_task(self._say_how_long())
+                    async with asyncio.TaskGroup() as parts:
+                        parts.create_task(self._fetch())
+                        container = parts.create_task(self._start_container())
+                    patience.cancel()
             except BaseExceptionGroup as errors:
                 raise first_error(errors) from None
             self._folder.finish_setup(container.result())
-        self._reporter.mark(
-            ContainerStarted(container=self._folder.container, driver=self._driver.name, at=datetime.now(UTC))
-        )
+        else:
+            self._container_started(self._folder.container)
         self._stop(SETUP, Outcome.SUCCESS, 0)
 
     def _write_folder(self) -> None:
@@ -172,6 +177,21 @@ class Executor:
         env = {**self._assignment.env, **job.env}
         programs = {step.number: program(step, root=root, env=env) for step in job.steps}
         self._folder.create(programs, log_limit=self._assignment.log_limit)
+
+    async def _start_container(self) -> str:
+        container = await self._container.start(self._say)
+        self._container_started(container)
+        return container
+
+    def _container_started(self, container: str) -> None:
+        self._reporter.mark(ContainerStarted(container=container, driver=self._driver.name, at=datetime.now(UTC)))
+
+    async def _say_how_long(self) -> None:
+        """A sign of life now and then: a large repository or image may take longer than a runner may be silent."""
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(SAY_EVERY)
+            self._say(f"Still setting up after {time.monotonic() - began:.0f} s")
 
     async def _fetch(self) -> None:
         source = self._assignment.source

@@ -50,7 +50,7 @@ class Reporter:
 
     A StepStopped is marked only once nothing more can come into that step's log: the log is read to its end before it.
     Never gives up: while the orchestrator is away or refuses the token, which polling decides about, it tries again, up
-    to every five seconds. A report that is refused for what it says would be refused again: then the job is interrupted,
+    to every five seconds. A report that is refused for what it says would be refused again: then the job is cut short,
     and only its end is told, with the refusal as the reason.
     """
 

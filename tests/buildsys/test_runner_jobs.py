@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -391,15 +392,21 @@ async def test_the_log_limit_says_so(bench: Bench) -> None:
     assert job.codes[1] == 5
 
 
+async def test_a_slow_fetch_shows_that_it_lives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The container is told as soon as it is up, and a line comes now and then."""
+    monkeypatch.setattr("buildsys.runner.executor.SAY_EVERY", 0.1)
+    async with silent_server() as port:
+        await bench.start()
+        source = Source(url=f"http://127.0.0.1:{port}/x", commit="a" * 40)
+        job = bench.orchestrator.offer(assignment("echo no", source=source))
+        await until(lambda: job.position.container and job.logs.get(0, b"").count(b"Still setting up") >= 3)
+        bench.orchestrator.cancel(job)
+        await until(lambda: job.stopped)
+
+
 async def test_cancel_while_the_commit_is_fetched(bench: Bench) -> None:
     """A server that never answers holds nobody up, and git is gone with the job."""
-
-    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(never, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with silent_server() as port:
         await bench.start()
         source = Source(url=f"http://127.0.0.1:{port}/x", commit="a" * 40)
         job = bench.orchestrator.offer(assignment("echo no", source=source))
@@ -408,6 +415,17 @@ async def test_cancel_while_the_commit_is_fetched(bench: Bench) -> None:
         await until(lambda: job.stopped)
     assert job.outcomes == {0: Outcome.CANCELED, 1: SKIPPED}
     await until(lambda: not processes(str(port)) and not bench.folders())
+
+
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[int]:
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
 
 
 @pytest.mark.parametrize("forged", ["zero", "", "0", "9999999999 0123456789abcdef", "256 0123456789abcdef", "-1"])
