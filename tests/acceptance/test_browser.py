@@ -5,12 +5,15 @@ BUILDSYS_SCREENSHOTS names a folder for pictures of every page.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Dialog, Page, async_playwright, expect
@@ -172,6 +175,126 @@ async def test_a_narrow_screen_shows_all_without_scrolling_sideways(
     await expect(page.get_by_role("log")).to_contain_text("wordword")
     await picture(page, "narrow", "2-build")
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+COUNT = 200
+
+
+async def test_a_page_outlives_the_server_behind_its_proxy(
+    browser: Browser, system: System, repository: Repository
+) -> None:
+    secret = await system.add_project("menu", str(repository.path))
+    count = f"i=0; while [ $i -lt {COUNT} ]; do i=$((i + 1)); echo $i; sleep 0.1; done"
+    commit = repository.workflow(json.dumps(_workflow("Kitchen", [{"name": "Count", "run": count}])))
+    await system.push("menu", secret, commit=commit, title="Count the plates")
+    build = await system.only_build("menu")
+    async with Proxy(system.port) as proxy:
+        context = await browser.new_context()
+        page, other = await context.new_page(), await context.new_page()
+        await sign_in(page, proxy.url, system.token)
+        await other.goto(f"{proxy.url}/#/projects/menu")
+        await expect(other.get_by_role("link").filter(has_text="Count the plates")).to_contain_text("running")
+        await page.goto(f"{proxy.url}/#/builds/{build}")
+        log = page.get_by_role("log").filter(has_text="1")
+        await expect(log).to_contain_text("12")
+        system.kill()
+        await until(lambda: proxy.refused(f"GET /api/v1/builds/{build}/logs"), what="the stream to be refused")
+        await expect(page.get_by_text("The server does not answer.")).to_be_visible()
+        await expect(log).to_contain_text("12")
+        known = int((await log.inner_text()).split()[-1])
+        await system.start()
+        await expect(log).to_contain_text(str(known + 20), timeout=20_000)
+        await expect(page.get_by_text("The server does not answer.")).to_be_hidden()
+        await expect(page.locator(".history .badge")).to_have_text("success", timeout=40_000)
+        assert (await log.inner_text()).split() == [str(number) for number in range(1, COUNT + 1)]
+        await expect(other.get_by_role("link").filter(has_text="Count the plates")).to_contain_text("success")
+
+
+async def test_a_token_that_is_revoked_brings_the_sign_in_back(
+    browser: Browser, system: System, repository: Repository
+) -> None:
+    secret = await system.add_project("menu", str(repository.path))
+    commit = repository.workflow(json.dumps(_workflow("Kitchen", [{"run": "echo begun; sleep 60"}])))
+    await system.push("menu", secret, commit=commit)
+    build = await system.only_build("menu")
+    made = await system.call("POST", "/tokens", {"name": "guest", "role": "admin"})
+    page = await browser.new_page()
+    await sign_in(page, system.url, made["token"])
+    await page.goto(f"{system.url}/#/builds/{build}")
+    await expect(page.get_by_role("log").filter(has_text="begun")).to_be_visible()
+    await system.call("DELETE", f"/tokens/{made['id']}")
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible(timeout=10_000)
+
+
+async def test_a_push_that_built_nothing_stands_at_its_project_with_the_reason(
+    browser: Browser, system: System, repository: Repository
+) -> None:
+    secret = await system.add_project("menu", str(repository.path))
+    await system.add_project("cellar", str(repository.path))
+    workflow = _workflow("Kitchen", [{"run": "true"}]) | {"on": {"push": {"branches": ["main"]}}}
+    commit = repository.workflow(json.dumps(workflow), branch="<b>aside</b>")
+    await system.push("menu", secret, commit=commit, branch="<b>aside</b>")
+    page = await browser.new_page(viewport={"width": 1200, "height": 800})
+    watch = Watch(page, url=system.url)
+    await sign_in(page, system.url, system.token)
+    watch.found.clear()
+    await page.get_by_role("navigation").get_by_role("link", name="menu").click()
+    await expect(page.get_by_role("heading", name="Deliveries that built nothing")).to_be_visible()
+    await expect(page.locator(".row").filter(has_text="skipped")).to_contain_text("<b>aside</b>")
+    await picture(page, "light", "6-deliveries")
+    await page.get_by_role("navigation").get_by_role("link", name="cellar").click()
+    await expect(page.get_by_text("No builds yet.")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Deliveries that built nothing")).to_be_hidden()
+    assert watch.found == []
+
+
+async def sign_in(page: Page, url: str, token: str) -> None:
+    await page.goto(url)
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("heading", name="Builds")).to_be_visible()
+
+
+class Proxy:
+    """What stands before a server: passes connections on, and answers 502 where there is nobody to pass them to."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._refused: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def refused(self, request: str) -> bool:
+        """Whether a request that begins so was answered 502."""
+        return any(line.startswith(request) for line in self._refused)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:
+            request = await reader.readuntil(b"\r\n\r\n")
+            self._refused.append(request.split(b"\r\n")[0].decode())
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        else:
+            passing = [_pass(reader, server_writer), _pass(server_reader, writer)]
+            await asyncio.gather(*passing)
+        finally:
+            writer.close()
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """All that comes, until one side is gone; then the other is, too."""
+    with contextlib.suppress(ConnectionError):
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
+    writer.close()
 
 
 async def picture(page: Page, scheme: str, name: str) -> None:

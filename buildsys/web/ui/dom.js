@@ -33,3 +33,9 @@ export function ago(at) {
   }
   return "just now";
 }
+
+export function caption(build, { linked = false } = {}) {
+  const project = linked ? element("a", { href: `#/projects/${encodeURIComponent(build.project)}` }, build.project) : build.project;
+  return element("div", { class: "dim" }, project, ` #${build.number}`, build.attempt > 1 ? ` (attempt ${build.attempt})` : "",
+    ` · ${build.branch} · `, element("span", { class: "mono" }, build.commit.slice(0, 8)), ` · ${build.workflow}`);
+}

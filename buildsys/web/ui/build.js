@@ -1,0 +1,116 @@
+// One build: its state, jobs and steps, and the live log of each step.
+
+import { get, post } from "/ui/api.js";
+import { badge, caption, duration, element } from "/ui/dom.js";
+import { LogView, follow } from "/ui/log.js";
+
+const POLL = 3; // seconds between two looks at a build that runs, beside what its log tells
+
+export async function showBuild(id, { show, failed }) {
+  const views = new Map(); // "job/step" -> its LogView and <details>
+  const head = element("div");
+  const jobs = element("div");
+  let build = await get(`/builds/${id}`);
+  document.title = `${build.project} #${build.number} · buildsys`;
+  show(head, jobs);
+
+  const act = (verb) => async (event) => {
+    event.target.disabled = true;
+    try {
+      const changed = await post(`/builds/${id}/${verb}`);
+      if (verb === "retry") location.hash = `#/builds/${changed.id}`;
+      else await refresh();
+    } catch (error) {
+      event.target.disabled = false;
+      notices.append(element("div", { class: "notice error" }, error.message));
+    }
+  };
+
+  // The buttons stay the same ones whatever is drawn again: a click on one that was just replaced would be lost.
+  const cancel = element("button", { class: "danger", onclick: act("cancel") }, "Cancel");
+  const retry = element("button", { onclick: act("retry") }, "Run again");
+  const status = element("div", { class: "history dim" });
+  const notices = element("div");
+  head.append(
+    element("div", { class: "head" },
+      element("div", {}, element("h1", {}, build.title || build.workflow), caption(build, { linked: true })),
+      element("div", { class: "actions" }, cancel, retry,
+        element("a", { class: "button", href: `/api/v1/builds/${id}/logs?format=text`, target: "_blank", rel: "noopener" }, "Log as text"))),
+    status, notices);
+
+  const draw = () => {
+    const stopped = build.state === "stopped";
+    const canceling = !stopped && Boolean(build.cancel_requested_at);
+    cancel.hidden = stopped;
+    retry.hidden = !stopped;
+    cancel.disabled = canceling;
+    cancel.textContent = canceling ? "Canceling…" : "Cancel";
+    status.replaceChildren(badge(build), element("span", {}, duration(build.started_at ?? build.queued_at, build.stopped_at)),
+      ...build.history.map((past) => element("span", {}, `${past.state} ${new Date(past.at).toLocaleTimeString()}`)));
+    notices.replaceChildren(
+      build.waiting ? element("div", { class: "notice" }, build.waiting) : "",
+      build.reason ? element("div", { class: `notice ${build.outcome ?? ""}` }, build.reason) : "");
+    for (const job of build.jobs) drawJob(job);
+  };
+
+  const drawJob = (job) => {
+    const key = `job-${job.id}`;
+    let card = views.get(key);
+    if (!card) {
+      card = { title: element("div", { class: "row" }), node: element("div", { class: "card job" }) };
+      card.node.append(card.title);
+      views.set(key, card);
+      jobs.append(card.node);
+    }
+    card.title.replaceChildren(badge(job), element("div", {}, element("strong", {}, job.name), job.reason ? element("div", { class: "dim" }, job.reason) : ""),
+      element("div", { class: "dim" }, duration(job.started_at, job.stopped_at)));
+    for (const step of job.steps) drawStep(job, step);
+  };
+
+  const drawStep = (job, step) => {
+    const view = stepView(job.id, step.number);
+    view.summary.replaceChildren(badge(step), element("span", {}, step.name, step.exit_code ? element("span", { class: "dim" }, ` exit ${step.exit_code}`) : ""),
+      element("span", { class: "dim" }, duration(step.started_at, step.stopped_at)));
+    if (!view.touched) view.node.open = view.log.count > 0 && (step.state === "running" || step.outcome === "failed" || step.outcome === "errored" || (step.number > 0 && job.steps.length <= 3));
+  };
+
+  const stepView = (job, number) => {
+    const key = `${job}/${number}`;
+    if (!views.has(key)) {
+      const view = { log: new LogView(), summary: element("summary"), touched: false };
+      view.summary.addEventListener("click", () => { view.touched = true; });
+      view.node = element("details", { class: "step" }, view.summary, view.log.node);
+      views.set(key, view);
+      views.get(`job-${job}`).node.append(view.node);
+    }
+    return views.get(key);
+  };
+
+  let refreshing = null;
+  const refresh = async () => {
+    build = await get(`/builds/${id}`);
+    draw();
+  };
+  const refreshSoon = () => {
+    refreshing ??= setTimeout(() => { refreshing = null; refresh().catch((error) => error.passes || failed(error)); }, 60);
+  };
+
+  draw();
+  const stopFollowing = follow(id, {
+    onLines: (batch) => {
+      const view = stepView(batch.job, batch.step);
+      view.log.append(batch.lines, batch.partial);
+      if (!view.touched && !view.node.open) refreshSoon();
+    },
+    onChange: refreshSoon,
+    onRefused: failed,
+  });
+  let seconds = 0;
+  const timer = setInterval(() => {
+    seconds += 1;
+    if (build.state === "stopped") return;
+    if (build.state === "queued" || seconds % POLL === 0) refreshSoon();
+    draw();
+  }, 1000);
+  return () => { stopFollowing(); clearInterval(timer); clearTimeout(refreshing); };
+}
