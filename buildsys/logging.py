@@ -3,9 +3,10 @@
     configure("auto", "info", sys.stderr)
     log = structlog.get_logger("buildsys.web")
     structlog.contextvars.bind_contextvars(request=..., build=...)   # then in every line of that asyncio task
-    log.info("build started", runner=...)
+    log.info("build_started", runner=...)
 
-An event is a short sentence without data in it; the data are its keys.
+An event is a few words without data in them; the data are its keys. Each build has three lines, `build_queued`,
+`build_started` and `build_stopped`, and each job two of its runner, `job_taken` and `job_ended`, all with `build=`.
 """
 
 from __future__ import annotations

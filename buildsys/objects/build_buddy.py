@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+import structlog
 
 from actors import Actor, Context, scheduled
 from buildsys.core.assignment import Assignment, Position, Report, ReportReply, Source
@@ -35,6 +36,9 @@ SETTLING = 5.0
 HEALTH_PAUSE = 15.0
 """Seconds, at most, between two looks at a build's health: less than an idle actor stays in memory, for a fresh
 activation begins anew to count for how long nothing has been heard."""
+
+
+log = structlog.get_logger(__name__)
 
 
 class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +88,7 @@ class BuildBuddy(Actor):
         self.ctx.execute(QUERIES["queue_delete"], build=self._id)
         self.ctx.schedule("check_health", now + self._health_pause)
         self._save()
+        self._log("build_started")
 
     async def cancel_build(self, by: str) -> None:
         """End the build as canceled: at once while it is queued, else when its containers are proven gone."""
@@ -319,6 +324,13 @@ class BuildBuddy(Actor):
             for name in self.ctx.schedules():
                 self.ctx.unschedule(name)
             self.ctx.after_commit(lambda: self._hints.send("queue"))
+            ran = record.at - (self._life.starting_at or record.at)
+            self._log("build_stopped", **(record.data or {}), seconds=ran.total_seconds())
+
+    def _log(self, event: str, **data: Any) -> None:
+        """Tell the operator, once it is so."""
+        project = self._row["project_name"]
+        self.ctx.after_commit(lambda: log.info(event, build=str(self._id), project=project, **data))
 
     async def _stored_life(self, row: Any) -> BuildLife:
         life = BuildLife.of_plan(self._id, msgspec.convert(row["plan"], Plan))

@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from actors import Namespace
 from buildsys.core.assignment import Credential
@@ -22,6 +23,9 @@ from buildsys.store.hints import Hints
 
 SETTINGS = "project settings"
 """Stands for the workflow's path where the project's own settings say how to build."""
+
+
+log = structlog.get_logger(__name__)
 
 
 class Repository(Protocol):
@@ -94,7 +98,9 @@ class Builder:
 
     async def retry(self, build: UUID) -> UUID:
         """Queue a stopped build's next attempt. Raises `NotFound`, `Conflict`."""
+        project = (await self._builds.get(build)).project
         retried = await self._builds.retry(build)
+        log.info("build_queued", build=str(retried), project=project, cause="retry", retry_of=str(build))
         self._hints.send("queue")
         return retried
 
@@ -125,8 +131,11 @@ class Builder:
             )
             for workflow, wanted in plans.items()
         ]
+        queued = [id for id in made if id is not None]
+        for id in queued:
+            log.info("build_queued", build=str(id), project=project.name, cause=event, commit=push.commit)
         self._hints.send("queue")
-        return [id for id in made if id is not None]
+        return queued
 
     def _plans(self, project: Project, push: Push, found: WorkflowFiles) -> dict[str, Plan] | Skipped:
         if not found.files:

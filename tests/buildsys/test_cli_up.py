@@ -10,6 +10,7 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from cli_command import Command
@@ -24,9 +25,9 @@ def buildsys(tmp_path: Path) -> Command:
 
 
 @asynccontextmanager
-async def running(buildsys: Command, *options: str) -> AsyncIterator[Process]:
+async def running(buildsys: Command, *options: str, stderr: IO[bytes] | None = None) -> AsyncIterator[Process]:
     """`buildsys up` from its first line to its clean end."""
-    process = await buildsys.start("up", *OPTIONS, *options, stderr=None)
+    process = await buildsys.start("up", *OPTIONS, *options, stderr=stderr)
     try:
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), 60)
@@ -69,6 +70,30 @@ async def test_a_build_from_start_to_end(
         assert [step["exit_code"] or 0 for step in shown["jobs"][0]["steps"]][1] == (7 if code else 0)
     async with running(buildsys):
         assert (await buildsys("logs", "one#1", "--step", "1")).text == output
+
+
+async def test_the_servers_log_tells_each_builds_life_once(buildsys: Command, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        async with running(buildsys, "--log-format", "json", stderr=log):
+            await buildsys("project", "add", "one", "--repo", str(repository(tmp_path / "one", "echo hush; exit 1")))
+            assert (await buildsys("build", "start", "one", "--follow")).code == 1
+            assert (await buildsys("build", "retry", "one#1", "--follow")).code == 1
+            builds = (await buildsys("build", "list", "--json")).json
+            async with asyncio.timeout(30):
+                while (tmp_path / "log").read_text().count("job_ended") < 2:
+                    await asyncio.sleep(0.05)
+    written = (tmp_path / "log").read_text()
+    lines = [json.loads(line) for line in written.splitlines()]
+    for build in builds:
+        (queued, started, taken, *ends) = (line for line in lines if line.get("build") == build["id"])
+        stopped, ended = sorted(ends, key=lambda line: str(line["event"]))
+        events = [line["event"] for line in (queued, started, taken, stopped, ended)]
+        assert events == ["build_queued", "build_started", "job_taken", "build_stopped", "job_ended"]
+        assert {line["project"] for line in (queued, started, taken, stopped, ended)} == {"one"}
+        assert stopped["outcome"] == "failed"
+        assert 0 < stopped["seconds"] < 60
+    assert len(builds) == 2
+    assert "hush" not in written
 
 
 async def test_a_running_build_is_canceled_from_beside(buildsys: Command, tmp_path: Path) -> None:
