@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import struct
 import termios
 from pathlib import Path
 
 CHUNK = 65536
+LARGEST_LIMITS = 4096
 BLOCK = 512
 """Bytes in a block of `log_blocks`, as in `ulimit -f` (POSIX)."""
 
 
+def open_regular(path: Path, flags: int) -> int:
+    """Open a file of the job's folder, where a job may put what it likes: no link is followed, and nothing waited for.
+
+    Raises `ValueError` for what is no regular file, and `OSError`.
+    """
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise ValueError(f"{path} is not a regular file")
+    return file
+
+
 def read_limits(folder: Path) -> tuple[int, bytes]:
     """The bytes that a step's log may have, and its marker: the text of the file `limits`. Raises `ValueError`."""
-    values = dict(line.split(b"=", 1) for line in (folder / "limits").read_bytes().split())
+    file = open_regular(folder / "limits", os.O_RDONLY)
+    try:
+        values = dict(line.split(b"=", 1) for line in os.read(file, LARGEST_LIMITS).split())
+    finally:
+        os.close(file)
     try:
         return int(values[b"log_blocks"]) * BLOCK, values[b"marker"]
     except KeyError as missing:
@@ -39,7 +57,7 @@ class Step:
         self._room = room
         self._truncated = False
         self._marker = marker
-        self._log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+        self._log = open_regular(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def started(self) -> None:
         os.close(self.stdout)
@@ -72,7 +90,11 @@ class Step:
         else:
             self._truncate()
         draft = self.folder / "status.new"
-        draft.write_text(f"{status} {nonce}\n")
+        file = open_regular(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            os.write(file, f"{status} {nonce}\n".encode())
+        finally:
+            os.close(file)
         draft.rename(self.folder / "status")
 
     def close(self) -> None:
@@ -92,4 +114,4 @@ class Step:
         if not self._truncated:
             self._truncated = True
             self._room = 0
-            (self.folder / "truncated").touch()
+            os.close(open_regular(self.folder / "truncated", os.O_WRONLY | os.O_CREAT))

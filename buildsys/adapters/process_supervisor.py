@@ -34,13 +34,14 @@ MARK = "BUILDSYS_CONTAINER"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OPEN_FILES = 65536
 ORDER_LIMIT = 20
-SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 ROUNDS = 100
 """How often a terminated job is looked at again: one that answers SIGTERM with new processes need never be done."""
 ROUND = 0.05
 SANDBOX_DEADLINE = 2.0
 """Seconds that the kernel may need to clear a pid namespace whose first process was killed."""
 END_DEADLINE = 30.0
+LIFETIME_OVER = "its lifetime is over"
 
 
 def supervise(order: dict[str, Any], driver: socket.socket) -> NoReturn:
@@ -97,7 +98,12 @@ class Supervisor:
             self._probe()
 
     def run(self) -> NoReturn:
-        """Serve until the lifetime is over, the driver says so, or the job has destroyed what it runs on."""
+        """Serve until the lifetime is over, the driver says so, or the job has destroyed what it runs on.
+
+        The alarm rings a moment after the lifetime, should anything hold us up then.
+        """
+        signal.signal(signal.SIGALRM, lambda *_: self._end(LIFETIME_OVER))
+        signal.setitimer(signal.ITIMER_REAL, max(self._deadline - time.monotonic(), 0.0) + 1.0)
         self._poll = select.poll()
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._signals, select.POLLIN)
@@ -112,7 +118,7 @@ class Supervisor:
                         self._forward(self._steps[fd])
         except (OSError, ValueError) as error:
             self._end(f"it could not go on: {error}")
-        self._end("its lifetime is over")
+        self._end(LIFETIME_OVER)
 
     def _forward(self, step: Step) -> None:
         step.forward()

@@ -120,6 +120,23 @@ class TestDeath:
         assert status.reason
         assert status.reason.startswith("it could not go on")
 
+    @pytest.mark.parametrize("name", ["limits", "log", "status.new"])
+    @pytest.mark.parametrize("plant", ["mkfifo {}", "ln -s /dev/zero {}", "mkdir {}"])
+    async def test_what_a_job_plants_holds_its_supervisor_up_for_nothing(
+        self, start: Start, driver: Driver, token: str, name: str, plant: str
+    ) -> None:
+        job = await start()
+        step = job.write("true")
+        path = f"../steps/{step}/{name}"
+        await job.run(f"setsid sleep {token} </dev/null >/dev/null 2>&1 & rm -f {path}; {plant.format(path)}")
+        await job.order(step)
+        async with asyncio.timeout(10):
+            while (status := await driver.inspect(job.spec.name)) and status.running:
+                await asyncio.sleep(0.01)
+        assert status
+        assert (status.reason or "").startswith("it could not go on")
+        assert processes(token) == []
+
     async def test_a_flood_of_orders_fills_no_memory(self, start: Start, tmp_path: Path) -> None:
         job = await start()
 
@@ -131,6 +148,26 @@ class TestDeath:
         result = await job.run("timeout 1 sh -c 'while :; do echo 1; done >../control'; echo end")
         assert result.log == b"end\n"
         assert resident() - before < 4 << 20
+
+
+async def test_a_supervisor_that_is_held_up_keeps_its_lifetime(tmp_path: Path) -> None:
+    folder, record = tmp_path / "folder", tmp_path / "held.container"
+    folder.mkdir()
+    os.mkfifo(folder / "control")
+    order = {"id": 1, "name": "held", "folder": str(folder), "record": str(record), "labels": {}, "lifetime": 0.5}
+    order |= {"uid": None, "sandbox": None, "memory": 1 << 30, "processes": None}
+    code = f"""
+import os, socket, time
+from buildsys.adapters import process_supervisor
+process_supervisor.Supervisor._read_orders = lambda self: time.sleep(60)
+ours, other = socket.socketpair()
+control = os.open({str(folder / "control")!r}, os.O_RDWR)
+os.write(control, b"1")
+process_supervisor.supervise({order!r}, other)
+"""
+    supervisor = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    assert await asyncio.wait_for(supervisor.wait(), 10) == 0
+    assert record.with_suffix(".end").read_text() == "its lifetime is over"
 
 
 @of_both_kinds
