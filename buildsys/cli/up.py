@@ -91,7 +91,7 @@ async def _up(config: Config, terminal: Terminal) -> None:
             terminal.answer({"url": app.url, "pid": os.getpid()})
         else:
             terminal.say(f"buildsys runs at {app.url}. Stop it with Ctrl-C.")
-            if app.has_new_admin_token:
+            if app.has_new_admin_token and terminal.interactive:  # what is no terminal may be a log
                 terminal.say(f"The administrator's token, said this once: {app.admin_token}")
             terminal.say(
                 f"The administrator's token is in {config.data_dir / TOKEN_FILE}; commands here find it there."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 from asyncio.subprocess import Process
@@ -111,23 +112,28 @@ async def test_a_running_build_is_canceled_from_beside(buildsys: Command, tmp_pa
         assert process.returncode == 3, errors.decode()
 
 
-async def test_the_first_start_says_the_administrators_token_and_later_ones_where_it_is(
+async def test_a_terminal_is_told_the_new_administrators_token_once_and_a_log_never(
     buildsys: Command, tmp_path: Path
 ) -> None:
     file = tmp_path / "data of ours" / "admin.token"
-    for is_first in (True, False):
-        process = await buildsys.start("up", *(option for option in OPTIONS if option != "--json"))
-        said = ""
-        async with asyncio.timeout(60):
-            while str(file) not in said:
-                assert process.stdout is not None
-                line = (await process.stdout.readline()).decode()
-                assert line, said
-                said += line
-        assert (file.read_text().strip() in said) == is_first
-        process.send_signal(signal.SIGTERM)
-        output, errors = await asyncio.wait_for(process.communicate(), 30)
-        assert file.read_text().strip() not in output.decode() + errors.decode()
+    for has_terminal, is_told in ((True, True), (True, False), (False, False)):
+        if not has_terminal:
+            file.unlink()
+        ours, theirs = os.openpty() if has_terminal else os.pipe()
+        process = await buildsys.start("up", *(option for option in OPTIONS if option != "--json"), stdout=theirs)
+        os.close(theirs)
+        with os.fdopen(ours, "rb", buffering=0) as output:
+            said = ""
+            async with asyncio.timeout(60):
+                while str(file) not in said:
+                    line = await asyncio.to_thread(output.readline)
+                    assert line, said
+                    said += line.decode()
+            process.send_signal(signal.SIGTERM)
+            _, errors = await asyncio.wait_for(process.communicate(), 30)
+        token = file.read_text().strip()
+        assert (token in said) == is_told
+        assert token not in errors.decode()
 
 
 async def test_a_second_up_on_the_folder_refuses_and_names_the_first(buildsys: Command) -> None:
