@@ -15,6 +15,9 @@ from buildsys.runner.pace import Pace, backoff
 REMOVE_WITHIN = 60.0
 """Seconds for which an engine that is away may come back and remove a container, before that is an error of the job."""
 
+DELETE_WITHIN = 10.0
+"""Seconds that a runner which is to stop waits for the removal of a folder."""
+
 
 class JobContainer:
     """One container, found again by its name in every life of the runner."""
@@ -74,4 +77,14 @@ class JobContainer:
         if not self._removed:
             await self._driver.remove(self._spec)
             self._removed = True
-        await asyncio.to_thread(self._folder.delete)
+        await delete(self._folder)
+
+
+async def delete(folder: JobFolder) -> None:
+    """Delete the folder in a thread. Once begun it is not broken off: a cancel waits for the thread to end."""
+    deleting = asyncio.create_task(asyncio.to_thread(folder.delete))
+    try:
+        await asyncio.shield(deleting)
+    except asyncio.CancelledError:
+        await asyncio.wait({deleting}, timeout=DELETE_WITHIN)
+        raise

@@ -55,7 +55,7 @@ class JobFolder:
 
     def claim(self, owner: str) -> bool:
         """Make the runner's own part; whether an earlier life had left a complete job folder."""
-        self.private.mkdir(parents=True, exist_ok=True)
+        self.private.mkdir(exist_ok=True)
         self.private.chmod(0o711)
         (self.private / "setup").mkdir(mode=0o700, exist_ok=True)
         if not (self.private / "runner").exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from buildsys.core.assignment import Assignment, Poll, PollReply, Position
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
 from buildsys.core.plan import JobPlan
 from buildsys.errors import BuildsysError, DriverError, Forbidden, Unauthorized
-from buildsys.runner.container import JobContainer
+from buildsys.runner.container import JobContainer, delete
 from buildsys.runner.errors import first_error
 from buildsys.runner.executor import Executor, Site
 from buildsys.runner.folder import JobFolder, owned
@@ -46,8 +47,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a runner's administrator sets.
 
     `data` holds the runner's identity, `jobs` its jobs' folders (the process driver, as root, says where those must
-    be); two runners may share `jobs` but not `data`. `name` is for people, the host's unless set; `slots` is how many
-    jobs run at a time, `limits` hold for each.
+    be); no two runners share either, and `jobs` goes when a runner stops and leaves no job in it. `name` is for people,
+    the host's unless set; `slots` is how many jobs run at a time, `limits` hold for each.
     """
 
     installation: str
@@ -91,6 +92,8 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._identity.release()
+        with suppress(OSError):  # jobs are left in it, for the next life
+            self._config.jobs.rmdir()
 
     @property
     def id(self) -> str:
@@ -250,7 +253,7 @@ class Runner:
                 clearing[id] = JobContainer(driver=driver, spec=spec, folder=folder).clear
         for id in owned(self._config.jobs, self._identity.id):
             folder = JobFolder(jobs=self._config.jobs, assignment=id)
-            clearing.setdefault(id, partial(asyncio.to_thread, folder.delete))
+            clearing.setdefault(id, partial(delete, folder))
         async with asyncio.TaskGroup() as group:
             for id, clear in clearing.items():
                 if id not in self._jobs:
