@@ -63,9 +63,11 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """A job as a runner gets it, complete: it asks nothing more.
 
-    `deadline` is when the job's time is up (counted from the stored start of the build or job), `grace` the seconds
-    between TERM and KILL, `log_limit` the bytes a step may print. `position` is where the job's reports stand: it is
-    the start for a new job, and the place to go on from for one that an earlier life of this runner began.
+    `deadline` is when the job's time is up (counted from the stored start of the build or job), by the clock of those
+    who hand it out; `remaining` is how many seconds of it were left then, for runners whose clock is another one.
+    `grace` is the seconds between TERM and KILL, `log_limit` the bytes a step may print. `position` is where the job's
+    reports stand: it is the start for a new job, and the place to go on from for one that an earlier life of this
+    runner began.
     """
 
     id: UUID
@@ -75,6 +77,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     source: Source | None
     env: dict[str, str]
     deadline: datetime
+    remaining: float
     position: Position
     grace: float = 10.0
     log_limit: int = 1 << 30

@@ -256,6 +256,7 @@ class BuildBuddy(Actor):
                 event=self._row["event"],
             ),
             deadline=deadline,
+            remaining=(deadline - self.ctx.clock.now()).total_seconds(),
             position=job.position,
             grace=self._limits.grace,
             log_limit=self._limits.log,

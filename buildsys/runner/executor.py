@@ -87,7 +87,7 @@ class Executor:
         self._site = site
         self._owner = identity.id
         self._folder = JobFolder(jobs=site.jobs, assignment=assignment.id)
-        self._interruption = Interruption(deadline=assignment.deadline)
+        self._interruption = Interruption(remaining=assignment.remaining)
         self._reporter = Reporter(
             assignment=assignment,
             folder=self._folder,
@@ -284,11 +284,10 @@ def container_name(installation: str, assignment: UUID) -> str:
 
 
 def container_spec(assignment: Assignment, *, site: Site, folder: Path, runner: str) -> ContainerSpec:
-    left = (assignment.deadline - datetime.now(UTC)).total_seconds()
     return ContainerSpec(
         name=container_name(site.installation, assignment.id),
         folder=folder,
-        lifetime=max(left, 0.0) + assignment.grace + SPARE_LIFETIME,
+        lifetime=max(assignment.remaining, 0.0) + assignment.grace + SPARE_LIFETIME,
         image=assignment.job.image,
         labels={
             "buildsys.installation": site.installation,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
@@ -27,13 +26,12 @@ class Interrupted(Exception):
 class Interruption:
     """A block of a job's life that may be cut short: used with `async with`, once; raises `Interrupted` at its end.
 
-    The deadline is the wall clock's at birth and the monotonic clock's from then on. `spare` is the least time that
+    `remaining` is the job's time in seconds, counted from here on by the monotonic clock. `spare` is the least that
     there is: a job whose limit passed while its runner was away is first seen as it is.
     """
 
-    def __init__(self, *, deadline: datetime, spare: float = 1.0) -> None:
-        left = max((deadline - datetime.now(UTC)).total_seconds(), spare)
-        self._timeout = asyncio.timeout(left)
+    def __init__(self, *, remaining: float, spare: float = 1.0) -> None:
+        self._timeout = asyncio.timeout(max(remaining, spare))
         self._open = False
         self.cause: Cause | None = None
 

@@ -179,6 +179,7 @@ def assignment(
         "source": None,
         "env": env or {},
         "deadline": datetime.now(UTC) + timedelta(seconds=limit),
+        "remaining": limit,
         "position": Position(),
         "grace": 2.0,
     }

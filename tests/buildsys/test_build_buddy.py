@@ -172,6 +172,7 @@ class TestReports:
         assert resumed.id == old.assignment.id
         assert (resumed.position.step, resumed.position.offset, resumed.position.container) == (1, 6, "c1")
         assert resumed.deadline == old.assignment.deadline
+        assert 0 < resumed.remaining <= old.assignment.remaining
         reply = await old.report(output(6, b"late\n"))
         assert reply.revoked
         await new.report(output(6, b"world\n"), *ended())

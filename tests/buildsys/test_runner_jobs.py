@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,17 @@ async def test_the_limit_ends_what_does_not_listen(bench: Bench) -> None:
     assert await bench.driver.list({"buildsys.installation": bench.installation}) == []
 
 
+async def test_the_limit_is_no_matter_of_the_runner_s_clock(bench: Bench) -> None:
+    """It is hours ahead of, or behind, the clock that the deadline is told by."""
+    await bench.start()
+    now = datetime.now(UTC)
+    ahead = bench.orchestrator.offer(assignment("echo done", deadline=now - timedelta(hours=3)))
+    behind = bench.orchestrator.offer(assignment("sleep 60", deadline=now + timedelta(hours=3), limit=1.5, grace=0.1))
+    await until(lambda: ahead.stopped and behind.stopped)
+    assert ahead.outcomes == {0: SUCCESS, 1: SUCCESS}
+    assert behind.outcomes == {0: SUCCESS, 1: Outcome.TIMED_OUT}
+
+
 async def test_a_revoked_job_is_forgotten(bench: Bench) -> None:
     runner = await bench.start()
     job = bench.orchestrator.offer(assignment("echo started; sleep 60"))
@@ -363,6 +375,14 @@ async def test_what_nobody_wants_any_more_is_swept(bench: Bench) -> None:
     await bench.start()
     await until(lambda: not bench.folders())
     assert await bench.driver.list({"buildsys.installation": bench.installation}) == []
+
+
+async def test_a_stop_leaves_no_empty_folder_behind(bench: Bench) -> None:
+    await bench.start()
+    await bench.run("true")
+    await until(lambda: not bench.folders())
+    await bench.stop()
+    assert not bench.jobs.exists()
 
 
 async def test_more_jobs_than_slots(bench: Bench) -> None:
