@@ -14,15 +14,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from cli_command import Command
-from click.testing import CliRunner
 from web_site import Log, Site, serve
 
 from actors import Database
-from buildsys.cli import main
 from buildsys.cli.client import Client
 from buildsys.cli.demo_proof import Witness
 from buildsys.cli.events import follow
-from buildsys.errors import Unavailable
 
 REPOSITORY = "https://git.example/shop.git"
 
@@ -96,89 +93,6 @@ async def test_a_password_comes_from_stdin_and_is_not_shown(buildsys: Command) -
     assert b"s3cret" not in made.output
 
 
-async def test_what_the_server_refuses_is_one_line_and_exit_code_2(buildsys: Command, site: Site) -> None:
-    missing = await buildsys("project", "show", "nothing", "--json")
-    assert (missing.code, missing.output, len(missing.errors.splitlines())) == (2, b"", 1)
-    assert "nothing" in missing.errors
-    stranger = await Command(BUILDSYS_SERVER=site.url, BUILDSYS_TOKEN="bst_wrong")("project", "list")
-    assert (stranger.code, "--token-file" in stranger.errors) == (2, True)
-    assert "bst_wrong" not in stranger.errors
-    elsewhere = await Command(BUILDSYS_SERVER=f"{site.url}/ui", BUILDSYS_TOKEN=site.admin_token)("project", "list")
-    assert elsewhere.code != 0
-    assert "Traceback" not in elsewhere.errors
-
-
-async def test_a_name_that_was_typed_never_leads_to_another_path(buildsys: Command, site: Site) -> None:
-    await site.project()
-    for name in ("shop/webhook", "shop?x=", "shop#1", "../tokens", "..", "", "shop%2fwebhook"):
-        for command in (("project", "show", name), ("project", "rm", name, "--yes"), ("build", "start", name)):
-            refused = await buildsys(*command)
-            assert (refused.code, refused.output) == (2, b""), command
-    assert (await buildsys("project", "show", "shop")).code == 0
-    assert (await buildsys("build", "list", "--json")).json == []
-
-
-async def test_an_error_cannot_drive_a_terminal(buildsys: Command, site: Site) -> None:
-    await site.project()
-    refused = await buildsys("build", "start", "shop", "--branch", "hostile")
-    assert refused.code == 5
-    assert refused.errors.startswith("buildsys: fatal: remote says hello and bye (request ")
-    assert len(refused.errors.splitlines()) == 1
-
-
-async def test_a_branch_that_is_not_there_is_the_users_mistake(buildsys: Command, site: Site) -> None:
-    await site.project()
-    refused = await buildsys("build", "start", "shop", "--branch", "nowhere")
-    assert (refused.code, refused.errors) == (2, "buildsys: there is no branch 'nowhere'\n")
-
-
-@asynccontextmanager
-async def listener(*, answers: bytes | None) -> AsyncIterator[str]:
-    """A server that takes every request and says nothing (None), or this, and then hangs up."""
-    done = asyncio.Event()
-
-    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        if answers is None:
-            await done.wait()
-        else:
-            writer.write(answers)
-        writer.close()
-
-    async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        done.set()
-
-
-@pytest.mark.parametrize(
-    ("answers", "said"),
-    [
-        (None, "has taken the request, but not answered in time"),
-        (b"", "broke before there was an answer"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "broke before there was an answer"),
-    ],
-)
-async def test_a_server_that_is_silent_is_not_called_absent(
-    answers: bytes | None, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("buildsys.cli.client.PATIENCE", 0.2)
-    async with listener(answers=answers) as url, Client(url, "bst_x") as client:
-        with pytest.raises(Unavailable, match=said):
-            await client.get("/projects")
-
-
-async def test_a_start_waits_for_as_long_as_the_server_may_read_the_repository(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await site.project()
-    monkeypatch.setattr("buildsys.cli.client.PATIENCE", 0.2)
-    monkeypatch.setenv("BUILDSYS_SERVER", site.url)
-    monkeypatch.setenv("BUILDSYS_TOKEN", site.admin_token)
-    arguments = ["build", "start", "shop", "--branch", "slow"]
-    started = await asyncio.to_thread(CliRunner().invoke, main, arguments)
-    assert (started.exit_code, "is queued" in started.stdout) == (0, True), started.stderr
-
-
 async def test_a_push_that_built_nothing_is_listed_with_the_reason(buildsys: Command, site: Site) -> None:
     project = await site.project()
     assert "Nothing has come yet" in (await buildsys("project", "deliveries", "shop")).text
@@ -192,13 +106,6 @@ async def test_a_push_that_built_nothing_is_listed_with_the_reason(buildsys: Com
     assert oldest.split()[2:] == ["push", "skipped", "no", "workflow", "wants", "main"]
     as_json = (await buildsys("project", "deliveries", "shop", "--json")).json
     assert [(each["delivery"], each["outcome"]) for each in as_json] == [("d-2", None), ("d-1", "skipped")]
-
-
-async def test_what_bursts_inside_the_server_is_not_the_users_fault(buildsys: Command, site: Site) -> None:
-    await site.project()
-    result = await buildsys("build", "start", "shop", "--branch", "burst")
-    assert result.code == 5
-    assert "request" in result.errors
 
 
 async def test_a_build_is_found_by_every_name_it_has(buildsys: Command, site: Site) -> None:
