@@ -9,11 +9,9 @@ from __future__ import annotations
 import msgspec
 import zstandard
 
+from buildsys.core.assignment import FRAME_LIMIT
 from buildsys.core.logs import END, LINES, LogEntry, LogRecord
 from buildsys.errors import BuildsysError
-
-FRAME_LIMIT = 16 << 20
-"""Bytes that a frame may unfold to; runners put at most 1 MiB into one."""
 
 
 class BadFrame(BuildsysError):
