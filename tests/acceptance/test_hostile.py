@@ -160,7 +160,9 @@ class TestRoutes:
         ("GET", "/"),
         ("GET", "/ui/{path}"),
         ("GET", "/healthz"),
+        ("HEAD", "/healthz"),
         ("GET", "/readyz"),
+        ("HEAD", "/readyz"),
     )
     """Who calls these is nobody's business."""
 
