@@ -180,10 +180,11 @@ class Supervisor:
         ours = self._sandbox.pids | {step.pid for step in self._running()} if self._sandbox else set()
         asked: set[int] = set()
         for _ in range(ROUNDS):
-            fresh = tree.descendants(os.getpid()) - ours - asked
+            # The oldest first: a shell is to hear of it before the command it waits for dies of it.
+            fresh = sorted(tree.descendants(os.getpid()) - ours - asked)
             tree.send(fresh, signal.SIGTERM)
             tree.send(fresh, signal.SIGCONT)
-            asked |= fresh
+            asked.update(fresh)
             if not fresh:
                 break
 
