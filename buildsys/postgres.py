@@ -87,6 +87,17 @@ class PostgresStartFailed(SetupError):
     code = "postgres_start_failed"
 
 
+class UserUnknown(SetupError):
+    code = "user_unknown"
+
+    def __init__(self, uid: int) -> None:
+        super().__init__(
+            f"User {uid} has no entry in /etc/passwd, and Postgres does not start without: add one, run as another "
+            "user, or give a Postgres of your own by --database-url."
+        )
+        self.uid = uid
+
+
 class PostgresStopFailed(SetupError):
     code = "postgres_stop_failed"
 
@@ -292,6 +303,8 @@ class EmbeddedPostgres:
             return FolderFull(self._folder)
         if "Read-only file system" in printed:
             return FolderReadOnly(self._folder)
+        if "could not look up effective user ID" in printed:
+            return UserUnknown(os.geteuid())
         return PostgresStartFailed("\n    ".join([message, *printed.strip().splitlines()[-10:]]))
 
 

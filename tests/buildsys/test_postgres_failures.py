@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,25 @@ async def test_root_that_can_become_no_other_user(tmp_path: Path, monkeypatch: p
 async def test_no_binaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_binaries, "PACKAGE", "no_such_package")
     assert "pip install" in await refused(tmp_path / "postgres", PostgresMissing)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user that does not exist")
+async def test_a_user_without_a_name(tmp_path: Path) -> None:
+    source = (
+        "import asyncio, pathlib, sys\n"
+        "from buildsys.postgres import EmbeddedPostgres, UserUnknown\n"
+        "async def start():\n"
+        "    try:\n"
+        "        await EmbeddedPostgres(pathlib.Path(sys.argv[1]), durable=False).__aenter__()\n"
+        "    except UserUnknown as error:\n"
+        "        print(error)\n"
+        "asyncio.run(start())\n"
+    )
+    become = "setpriv --reuid=54321 --regid=54321 --clear-groups --inh-caps=+dac_override --ambient-caps=+dac_override"
+    tmp_path.chmod(0o777)
+    done = await asyncio.create_subprocess_exec(
+        *become.split(), sys.executable, "-c", source, str(tmp_path / "postgres"), stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await done.communicate()
+    assert b"User 54321 has no entry in /etc/passwd" in printed
+    assert b"--database-url" in printed
