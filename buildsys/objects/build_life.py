@@ -218,8 +218,7 @@ class BuildLife:
         return records
 
     def _stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None) -> None:
-        if self.stopping == Outcome.TIMED_OUT and outcome == Outcome.CANCELED:
-            outcome = Outcome.TIMED_OUT
+        outcome = self._as_ordered(outcome)
         for step in job.steps.values():
             if step.state == State.RUNNING:
                 self._stop_step(job, step, outcome, None, now)
@@ -275,9 +274,14 @@ class BuildLife:
             self._stop_step(job, step, item.outcome, item.exit_code, item.at)
 
     def _stop_step(self, job: JobLife, step: StepLife, outcome: Outcome, exit_code: int | None, now: datetime) -> None:
+        outcome = self._as_ordered(outcome)
         step.state, step.outcome, step.exit_code, step.stopped_at = State.STOPPED, outcome, exit_code, now
         self.changed_steps.add((job.plan.id, step.number))
         self._tell("step_stopped", now, job=job.plan.id, step=step.number, outcome=outcome, exit_code=exit_code)
+
+    def _as_ordered(self, outcome: Outcome) -> Outcome:
+        """A runner that is ordered to end something says canceled; why it was ordered, we know."""
+        return self.stopping if self.stopping and outcome == Outcome.CANCELED else outcome
 
     def _settle(self, now: datetime) -> None:
         for job in self._unreachable():

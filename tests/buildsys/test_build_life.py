@@ -194,6 +194,16 @@ def test_a_job_nobody_had_leaves_no_gap() -> None:
     assert "gap" not in [record.kind for record in life.records]
 
 
+def test_what_a_runner_cancels_for_the_time_limit_is_timed_out() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+    apply(life, job, StepStarted(step=1, at=NOW))
+    life.order_stop(Outcome.TIMED_OUT, NOW, reason="the time limit of 3 s was reached")
+    apply(life, job, StepStopped(step=1, outcome=Outcome.CANCELED, exit_code=143, at=NOW))
+    apply(life, job, JobStopped(outcome=Outcome.CANCELED, at=NOW))
+    assert (job.steps[1].outcome, job.outcome, life.outcome) == (Outcome.TIMED_OUT,) * 3
+
+
 def test_an_error_of_ours_ends_everything_as_errored_with_its_reason() -> None:
     life = started(a=(), b=("a",))
     claimed(life, "a")
