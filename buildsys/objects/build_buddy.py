@@ -17,11 +17,11 @@ from actors import Actor, Context, scheduled
 from buildsys.core.assignment import Assignment, Position, Report, ReportReply, Source
 from buildsys.core.build import Outcome, State
 from buildsys.core.logs import END
-from buildsys.core.plan import Plan
 from buildsys.core.project import Project
 from buildsys.core.trigger import default_env
 from buildsys.errors import BuildsysError
-from buildsys.objects.build_life import BuildLife, JobLife, LogChange, StepLife
+from buildsys.objects.build_life import BuildLife, JobLife, LogChange
+from buildsys.objects.build_rows import load_life, save_life
 from buildsys.store.assignments import Assignments
 from buildsys.store.hints import Hints
 from buildsys.store.projects import Projects
@@ -72,10 +72,7 @@ class BuildBuddy(Actor):
         if self._row is None:
             self._life = BuildLife(id=self._id, jobs={}, state=State.STOPPED)
             return
-        if self._row["state"] == State.QUEUED:  # nothing is stored of its jobs, nor in its log
-            self._life = BuildLife.of_plan(self._id, msgspec.convert(self._row["plan"], Plan))
-            return
-        self._life = await self._stored_life(self._row)
+        self._life = await load_life(self.ctx, self._row)
         tail = await self.ctx.database.one(QUERIES["log_tail"], build=self._id)
         self._cursor = tail["last"] if tail else 0
 
@@ -287,19 +284,7 @@ class BuildBuddy(Actor):
                 labels=list(job.plan.runs_on),
             )
             self.ctx.after_commit(lambda: self._hints.send("assignments"))
-        for job_id in sorted(self._life.changed_jobs):
-            job = self._life.jobs[job_id]
-            self.ctx.execute(QUERIES["job_update"], build=self._id, id=job_id, **_job_columns(job))
-            if job.is_stopped and job.assignment:
-                self.ctx.execute(QUERIES["assignment_delete"], rows=None, id=job.assignment)
-        for job_id, number in sorted(self._life.changed_steps):
-            step = self._life.jobs[job_id].steps[number]
-            self.ctx.execute(QUERIES["step_update"], build=self._id, job=job_id, number=number, **_step_columns(step))
-        if self._life.changed:
-            self.ctx.execute(QUERIES["build_update"], id=self._id, **_build_columns(self._life))
-        self._life.changed = False
-        self._life.changed_jobs.clear()
-        self._life.changed_steps.clear()
+        save_life(self.ctx, self._life)
         for record in self._life.take_changes():
             self._append(record)
 
@@ -332,67 +317,3 @@ class BuildBuddy(Actor):
         """Tell the operator, once it is so."""
         project = self._row["project_name"]
         self.ctx.after_commit(lambda: log.info(event, build=str(self._id), project=project, **data))
-
-    async def _stored_life(self, row: Any) -> BuildLife:
-        life = BuildLife.of_plan(self._id, msgspec.convert(row["plan"], Plan))
-        life.state = State(row["state"])
-        life.outcome = row["outcome"] and Outcome(row["outcome"])
-        life.stopping = row["stopping"] and Outcome(row["stopping"])
-        life.reason = row["reason"]
-        life.cancel_requested_at = row["cancel_requested_at"]
-        life.starting_at, life.running_at, life.stopped_at = row["starting_at"], row["running_at"], row["stopped_at"]
-        for stored in await self.ctx.database.many(QUERIES["job_list"], build=self._id):
-            job = life.jobs[stored["id"]]
-            job.state, job.outcome = State(stored["state"]), stored["outcome"] and Outcome(stored["outcome"])
-            for column in _JOB_COLUMNS:
-                setattr(job, column, stored[column])
-        for stored in await self.ctx.database.many(QUERIES["step_list"], build=self._id):
-            step = life.jobs[stored["job"]].steps[stored["number"]]
-            step.state, step.outcome = State(stored["state"]), stored["outcome"] and Outcome(stored["outcome"])
-            step.exit_code, step.started_at, step.stopped_at = (
-                stored["exit_code"],
-                stored["started_at"],
-                stored["stopped_at"],
-            )
-        for stored in await self.ctx.database.many(QUERIES["log_positions"], build=self._id):
-            life.jobs[stored["job"]].steps[stored["step"]].stored = stored["source_to"]
-        return life
-
-
-_JOB_COLUMNS = (
-    "reason",
-    "assignment",
-    "runner",
-    "incarnation",
-    "container",
-    "claimed_at",
-    "started_at",
-    "stopped_at",
-)
-
-
-def _job_columns(job: JobLife) -> dict[str, Any]:
-    return {"state": job.state, "outcome": job.outcome} | {column: getattr(job, column) for column in _JOB_COLUMNS}
-
-
-def _step_columns(step: StepLife) -> dict[str, Any]:
-    return {
-        "state": step.state,
-        "outcome": step.outcome,
-        "exit_code": step.exit_code,
-        "started_at": step.started_at,
-        "stopped_at": step.stopped_at,
-    }
-
-
-def _build_columns(life: BuildLife) -> dict[str, Any]:
-    return {
-        "state": life.state,
-        "outcome": life.outcome,
-        "reason": life.reason,
-        "cancel_requested_at": life.cancel_requested_at,
-        "stopping": life.stopping,
-        "starting_at": life.starting_at,
-        "running_at": life.running_at,
-        "stopped_at": life.stopped_at,
-    }
