@@ -55,6 +55,7 @@ class Activation:
         self.fence = fence
         self.schedules = schedules
         self.clock = shared.clock
+        self.faults = shared.settings.faults
         self.database = shared.database
         self.dead: BaseException | None = None
         self.wanted = False
@@ -257,6 +258,7 @@ class Activation:
             _drop(turn)
             raise _reset(self.dead)
         if turn.writes:
+            self.faults.reach("turn_over")
             versions = {name: self.schedules.version(name) for name in turn.schedules}
             run = self.runs.current()
             self._last = self._shared.committer.submit(self.fence, turn)

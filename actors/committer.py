@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 
 from actors.database import LOST, TROUBLE, Database, Transaction, row_count
 from actors.errors import ActorReset, ActorUnavailable, LeaseLost, WrongRowCount
+from actors.faults import FaultPoints
 from actors.lease import Lease
 from actors.messages import ActorId
 from actors.placement import Fence, Moved, Placement
@@ -63,11 +64,14 @@ class Committer:
     only the culprit fails, and what was built on it.
     """
 
-    def __init__(self, *, database: Database, queries: Queries, placement: Placement, lease: Lease) -> None:
+    def __init__(
+        self, *, database: Database, queries: Queries, placement: Placement, lease: Lease, faults: FaultPoints
+    ) -> None:
         self._database = database
         self._queries = queries
         self._placement = placement
         self._lease = lease
+        self._faults = faults
         self._waiting: deque[Commit] = deque()
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
@@ -172,15 +176,18 @@ class Committer:
             await transaction.start()
             try:
                 await self._pass(session, fences)
+                self._faults.reach("commit_begun")
                 yield session
             except BaseException:
                 with contextlib.suppress(*LOST):
                     await transaction.rollback()
                 raise
+            self._faults.reach_once_sent("commit_sent")
             try:
                 await transaction.commit()
             except LOST as error:
                 raise _Unknown from error
+        self._faults.reach("commit_answered")
         self.transactions += 1
         for fence in fences:
             fence.seq += 1

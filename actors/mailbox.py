@@ -230,11 +230,13 @@ class Mailbox:
         except ActorsError as lost:
             error = lost
         waiting.answer(reply if error is None else self._raised(error))
+        self._shared.settings.faults.reach("reply_released")
 
     async def _activate(self) -> None:
         if self._failures:
             await self._shared.clock.sleep(min(HOLD_OFF, 0.05 * 2.0 ** min(self._failures, 16)))
         fence = await self._placement.acquire(self.id)
+        self._shared.settings.faults.reach("activation_acquired")
         rows = await self._shared.database.many(
             self._shared.queries["schedule_list"], namespace=self.id.namespace, name=self.id.name
         )
@@ -249,6 +251,7 @@ class Mailbox:
         self._failures = 0
         self._shared.count.activations += 1
         self.activation = activation
+        self._shared.settings.faults.reach("activation_loaded")
 
     async def _end_if_idle(self, activation: Activation) -> None:
         if activation.last_commit is not None:

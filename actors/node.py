@@ -86,7 +86,11 @@ class Node:
         )
         self._placement = Placement(database=database, queries=self._queries, lease=self._lease)
         self._committer = Committer(
-            database=database, queries=self._queries, placement=self._placement, lease=self._lease
+            database=database,
+            queries=self._queries,
+            placement=self._placement,
+            lease=self._lease,
+            faults=self.settings.faults,
         )
         self._alarms = Alarms(database=database, queries=self._queries, clock=self.clock, lease=self._lease)
         self._shared = Shared(
@@ -195,11 +199,14 @@ class Node:
         """Finish and give back; what cannot be done in time, or without the database, the end of the lease does."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_limit):
+                self.settings.faults.reach("drain_begun")
                 await self.catalog.drain()
                 await self._committer.flush()
+                self.settings.faults.reach("drain_finished")
         with contextlib.suppress(*LOST):
             async with asyncio.timeout(GIVE_BACK):
                 await self._placement.release()
+                self.settings.faults.reach("drain_released")
                 await self._lease.end()
 
     async def _receive(self, request: web.Request) -> web.Response:
@@ -213,6 +220,7 @@ class Node:
             mailbox = self.catalog.mailbox(batch.id)
         except (msgspec.DecodeError, ActorsError) as error:
             raise web.HTTPBadRequest(text=str(error)) from error
+        self.settings.faults.reach("call_received")
         replies: list[Any] = await asyncio.gather(*(mailbox.send(call) for call in batch.calls))
         return web.Response(body=msgspec.msgpack.encode(replies))
 

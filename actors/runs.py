@@ -76,7 +76,10 @@ class Runs:
         assert task is not None
         self._tasks[task] = name
         try:
+            activation.faults.reach("alarm_due")
             error = await self._attempt(name)
+            if error is None:
+                activation.faults.reach("alarm_run_done")
             try:
                 await self._settle(name, version, row, error)
             except ActorReset:

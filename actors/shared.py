@@ -10,6 +10,7 @@ from actors.alarms import Alarms
 from actors.clock import DatabaseClock
 from actors.committer import Committer
 from actors.database import Database
+from actors.faults import FaultPoints
 from actors.lease import Lease
 from actors.queries import Queries
 
@@ -17,7 +18,8 @@ from actors.queries import Queries
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds, but for `mailbox`: how many calls an actor lets wait before it refuses more.
 
-    `paranoid` ends each activation after each call, for tests: nothing may depend on a field that survives.
+    For tests: `paranoid` ends each activation after each call, as nothing may depend on a field that survives; `faults`
+    is told of each moment of the node's work at which it may be disturbed.
     """
 
     lease_ttl: float = 12.0
@@ -27,6 +29,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     drain_limit: float = 30.0
     mailbox: int = 10_000
     paranoid: bool = False
+    faults: FaultPoints = FaultPoints()
 
 
 @dataclass
