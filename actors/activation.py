@@ -16,13 +16,13 @@ from actors.database import LOST, Transaction
 from actors.errors import ActorReset, ActorsError, LeaseLost, TurnTimeout
 from actors.kind import Kind
 from actors.messages import ActorId
-from actors.placement import Fence
 from actors.queries import Query
 from actors.runs import Runs
 from actors.schedules import Schedules
 from actors.shared import Shared
 from actors.storage import Storage
 from actors.turn import ScheduleRow, Statement, Turn, current_turn, enter, turn_of
+from actors.waking import Woken
 
 logger = structlog.get_logger(__name__)
 
@@ -49,17 +49,17 @@ class Activation:
     Once it is `dead` none of its turns begins or commits; whoever had one gets the reason.
     """
 
-    def __init__(self, *, kind: Kind, fence: Fence, schedules: Schedules, shared: Shared, lock: TurnLock) -> None:
-        self.id: ActorId = fence.id
+    def __init__(self, *, kind: Kind, woken: Woken, shared: Shared, lock: TurnLock) -> None:
+        self.id: ActorId = woken.fence.id
         self.kind = kind
-        self.fence = fence
-        self.schedules = schedules
+        self.fence = woken.fence
+        self.schedules = Schedules(woken.schedules)
         self.clock = shared.clock
         self.faults = shared.settings.faults
         self.database = shared.database
         self.dead: BaseException | None = None
         self.wanted = False
-        self.storage = Storage(id=self.id, owner=self, database=shared.database, queries=shared.queries)
+        self.storage = Storage(owner=self, woken=woken, database=shared.database, queries=shared.queries)
         self.runs = Runs(self)
         self._shared = shared
         self._lock = lock

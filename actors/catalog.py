@@ -9,8 +9,8 @@ from actors.errors import ActorsError
 from actors.kind import Kind
 from actors.mailbox import Mailbox
 from actors.messages import ActorId
-from actors.placement import Placement
 from actors.shared import Shared
+from actors.waking import Waking
 
 SWEEP = 1.0
 """Seconds between two looks for actors that have been idle for long enough."""
@@ -19,10 +19,10 @@ SWEEP = 1.0
 class Catalog:
     """Finds or makes the mailbox of an actor, and takes idle actors out of memory."""
 
-    def __init__(self, *, kinds: Mapping[str, Kind], shared: Shared, placement: Placement) -> None:
+    def __init__(self, *, kinds: Mapping[str, Kind], shared: Shared, waking: Waking) -> None:
         self._kinds = kinds
         self._shared = shared
-        self._placement = placement
+        self._waking = waking
         self._mailboxes: dict[ActorId, Mailbox] = {}
         self.draining = False
 
@@ -36,7 +36,7 @@ class Catalog:
             kind = self._kinds.get(id.namespace)
             if kind is None:
                 raise ActorsError(f"this node has no namespace {id.namespace!r}")
-            mailbox = Mailbox(id=id, kind=kind, shared=self._shared, placement=self._placement)
+            mailbox = Mailbox(id=id, kind=kind, shared=self._shared, waking=self._waking)
             mailbox.closing = self.draining
             self._mailboxes[id] = mailbox
         return mailbox

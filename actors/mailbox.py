@@ -16,9 +16,9 @@ from actors.database import LOST
 from actors.errors import ActorReset, ActorsError, ActorUnavailable, Overloaded
 from actors.kind import Kind
 from actors.messages import ENSURE, ActorId, Call, Elsewhere, Raised, Reply, Returned
-from actors.placement import Moved, Placement
-from actors.schedules import Schedules
+from actors.placement import Moved
 from actors.shared import Shared
+from actors.waking import Waking
 
 logger = structlog.get_logger(__name__)
 
@@ -50,11 +50,11 @@ class _Beside:
 class Mailbox:
     """Runs one turn at a time. A pump runs while there is something to do; an idle mailbox costs memory alone."""
 
-    def __init__(self, *, id: ActorId, kind: Kind, shared: Shared, placement: Placement) -> None:
+    def __init__(self, *, id: ActorId, kind: Kind, shared: Shared, waking: Waking) -> None:
         self.id = id
         self._kind = kind
         self._shared = shared
-        self._placement = placement
+        self._waking = waking
         self._queue: deque[_Waiting | _Beside] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._turn: _Beside | None = None
@@ -235,12 +235,8 @@ class Mailbox:
     async def _activate(self) -> None:
         if self._failures:
             await self._shared.clock.sleep(min(HOLD_OFF, 0.05 * 2.0 ** min(self._failures, 16)))
-        fence = await self._placement.acquire(self.id)
-        self._shared.settings.faults.reach("activation_acquired")
-        rows = await self._shared.database.many(
-            self._shared.queries["schedule_list"], namespace=self.id.namespace, name=self.id.name
-        )
-        activation = Activation(kind=self._kind, fence=fence, schedules=Schedules(rows), shared=self._shared, lock=self)
+        woken = await self._waking.wake(self.id)
+        activation = Activation(kind=self._kind, woken=woken, shared=self._shared, lock=self)
         failed, self._failed_runs = self._failed_runs, {}
         try:
             await activation.start(failed)

@@ -28,6 +28,7 @@ from actors.queries import load_queries
 from actors.retry import Retry
 from actors.router import PATH, Router
 from actors.shared import NodeSettings, Shared
+from actors.waking import Waking
 
 A = TypeVar("A", bound=Actor)
 
@@ -102,7 +103,10 @@ class Node:
             committer=self._committer,
             alarms=self._alarms,
         )
-        self.catalog = Catalog(kinds=self._kinds, shared=self._shared, placement=self._placement)
+        self._waking = Waking(
+            database=database, queries=self._queries, placement=self._placement, faults=self.settings.faults
+        )
+        self.catalog = Catalog(kinds=self._kinds, shared=self._shared, waking=self._waking)
         self._router = Router(
             catalog=self.catalog, clock=self.clock, cluster_key=cluster_key, limit=self.settings.call_limit
         )
@@ -177,6 +181,7 @@ class Node:
                     side.create_task(work, name=name)
                     for name, work in (
                         ("committer", self._committer.run()),
+                        ("waking", self._waking.run()),
                         ("lease", self._lease.keep(lambda: self.catalog.drop(lost))),
                         ("trust", self._lease.watch(lambda: self.catalog.drop(lost))),
                         ("alarms", self._alarms.ring(self.catalog.ring)),

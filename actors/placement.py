@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
+
 from actors.database import Database
 from actors.errors import ActorUnavailable
 from actors.lease import Lease
 from actors.messages import ActorId
 from actors.queries import Queries
 
-TRIES = 3
-"""How often a node asks for an actor whose owner's lease ends between the question and the answer."""
+PATIENCE = 5.0
+"""Seconds for which an actor is asked for while its row is locked: longer than a commit may hold it."""
+
+PAUSE = 0.01
+"""Seconds between two such questions."""
 
 
 class Moved(Exception):
@@ -22,6 +28,8 @@ class Moved(Exception):
 
 class Fence:
     """What a commit of an actor must still find: its epoch, and how many commits there were."""
+
+    __slots__ = ("broken", "epoch", "id", "seq")
 
     def __init__(self, *, id: ActorId, epoch: int, seq: int) -> None:
         self.id = id
@@ -39,25 +47,54 @@ class Placement:
         self._lease = lease
 
     async def acquire(self, id: ActorId) -> Fence:
-        """Own the actor under its next epoch. Raises `Moved`, `LeaseLost`, or `ActorUnavailable` where none is so."""
-        for _ in range(TRIES):
-            self._lease.check()
-            row = await self._database.one(
-                self._queries["actor_acquire"],
-                namespace=id.namespace,
-                name=id.name,
-                node=self._lease.node,
-                incarnation=self._lease.incarnation,
-            )
-            if row is not None:
-                return Fence(id=id, epoch=row["epoch"], seq=row["seq"])
-            owner = await self._database.one(self._queries["actor_owner"], namespace=id.namespace, name=id.name)
-            if owner is not None and owner["id"] != self._lease.node:
-                raise Moved(owner["address"])
-        raise ActorUnavailable(f"{id} is changing hands; the call did not run")
+        """Own the actor under its next epoch. Raises `Moved`, `LeaseLost`, or `ActorUnavailable` where none is so.
+
+        A commit of the actor that is under way is over when this returns.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE
+        while True:
+            outcome = (await self.take([id])).get(id)
+            if isinstance(outcome, Fence):
+                return outcome
+            if outcome is not None:
+                raise outcome
+            if loop.time() > until:
+                raise changing_hands(id)
+            await asyncio.sleep(PAUSE)
+
+    async def take(self, ids: Collection[ActorId]) -> dict[ActorId, Fence | Moved]:
+        """Own what can be owned now of these actors; who is missing is locked at the moment. Raises `LeaseLost`."""
+        self._lease.check()
+        rows = await self._database.many(
+            self._queries["actor_acquire"],
+            **columns(ids),
+            node=self._lease.node,
+            incarnation=self._lease.incarnation,
+        )
+        outcome: dict[ActorId, Fence | Moved] = {}
+        for row in rows:
+            id = ActorId(namespace=row["namespace"], name=row["name"])
+            outcome[id] = Fence(id=id, epoch=row["epoch"], seq=row["seq"])
+        if len(outcome) < len(ids):
+            missing = [id for id in ids if id not in outcome]
+            for row in await self._database.many(self._queries["actor_owner"], **columns(missing)):
+                if row["id"] != self._lease.node:
+                    outcome[ActorId(namespace=row["namespace"], name=row["name"])] = Moved(row["address"])
+        return outcome
 
     async def release(self) -> None:
         """Let go of all actors at once."""
         await self._database.execute(
             self._queries["actor_release"], node=self._lease.node, incarnation=self._lease.incarnation
         )
+
+
+def columns(ids: Collection[ActorId]) -> dict[str, list[str]]:
+    """The ids as the parameters `namespaces` and `names` of a query."""
+    return {"namespaces": [id.namespace for id in ids], "names": [id.name for id in ids]}
+
+
+def changing_hands(id: ActorId) -> ActorUnavailable:
+    """The error for an actor that could not be had in time."""
+    return ActorUnavailable(f"{id} is changing hands; the call did not run")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from actors.turn import ScheduleRow
 
@@ -35,13 +34,8 @@ class Schedule:
 class Schedules:
     """All schedules of an activation by name. A deleted one stays, without a row, while it runs."""
 
-    def __init__(self, rows: Iterable[Any]) -> None:
-        self._all: dict[str, Schedule] = {
-            row["schedule"]: Schedule(
-                ScheduleRow(due_at=row["due_at"], attempt=row["attempt"], state=row["state"], error=row["error"])
-            )
-            for row in rows
-        }
+    def __init__(self, stored: Mapping[str, ScheduleRow]) -> None:
+        self._all = {name: Schedule(row) for name, row in stored.items()}
         self._gone: set[str] = set()
 
     def get(self, name: str) -> Schedule | None:

@@ -7,9 +7,9 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from actors.database import Database
-from actors.messages import ActorId
 from actors.queries import Queries
 from actors.turn import turn_of
+from actors.waking import Woken
 
 T = TypeVar("T")
 
@@ -23,12 +23,12 @@ class Storage:
     While an activation lives, nobody else writes these rows: what was read or written stays true and is remembered.
     """
 
-    def __init__(self, *, id: ActorId, owner: object, database: Database, queries: Queries) -> None:
-        self._id = id
+    def __init__(self, *, owner: object, woken: Woken, database: Database, queries: Queries) -> None:
+        self._id = woken.fence.id
         self._owner = owner
         self._database = database
         self._queries = queries
-        self._known: dict[str, bytes | None] = {}
+        self._known: dict[str, bytes | None] = dict(woken.values or {})
 
     def put(self, key: str, value: Any) -> None:
         """Store a value with this turn's commit. Raises `ValueError` beyond the limits, `TypeError` for odd values."""

@@ -1,7 +1,3 @@
--- name: schedule_list :many
--- All schedules of an actor.
-SELECT schedule, due_at, attempt, state, error FROM actors.schedules WHERE namespace = :namespace AND name = :name;
-
 -- name: schedule_put :exec
 -- Set the schedules of a commit.
 INSERT INTO actors.schedules (namespace, name, schedule, due_at, attempt, state, error)
