@@ -20,9 +20,19 @@ from actors.mailbox import Mailbox
 from actors.messages import ActorId, Raised
 from actors.namespace import Namespace, line_of
 from actors.node import Node
+from actors.processes import NodeProcess, ProcessCluster
 from actors.shared import NodeSettings
 
-__all__ = ["Cluster", "FakeClock", "evict", "list_ids", "run_alarm", "run_in_actor"]
+__all__ = [
+    "Cluster",
+    "FakeClock",
+    "NodeProcess",
+    "ProcessCluster",
+    "evict",
+    "list_ids",
+    "run_alarm",
+    "run_in_actor",
+]
 
 A = TypeVar("A", bound=Actor)
 R = TypeVar("R")
