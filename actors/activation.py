@@ -266,7 +266,6 @@ class Activation:
         elif (commit := self.last_commit) is not None:
             commit.add_done_callback(lambda done: self._settled(turn, {}, None, done.exception()))
         else:
-            self.storage.forget()
             self._call_back(turn)
 
     def _abort(self, turn: Turn, error: BaseException) -> None:
@@ -283,6 +282,7 @@ class Activation:
             _drop(turn)
             self.end(error)
             return
+        self.storage.settle(turn)
         self.schedules.store(versions)
         self._call_back(turn)
         if versions:
