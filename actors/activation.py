@@ -13,7 +13,7 @@ import structlog
 
 from actors.actor import Actor, Context
 from actors.database import LOST, Transaction
-from actors.errors import ActorReset, ActorsError, LeaseLost, TurnTimeout
+from actors.errors import ActorReset, ActorsError, ActorUnavailable, LeaseLost, TurnTimeout
 from actors.kind import Kind
 from actors.messages import ActorId
 from actors.queries import Query
@@ -72,6 +72,18 @@ class Activation:
         """The commit that the actor's state waits for, where one is under way."""
         return self._last if self._last is not None and not self._last.done() else None
 
+    def silenced(self, *, wrote: bool) -> ActorsError | None:
+        """Why this node may not tell of a turn that is over and durable; None where it may.
+
+        To be asked in the same step of the event loop in which something leaves. Of a turn that `wrote` nobody may be
+        told that it did not take effect.
+        """
+        try:
+            self._shared.lease.check(self.fence.incarnation)
+        except LeaseLost as lost:
+            return ActorUnavailable(f"{lost}; what the turn wrote may stand") if wrote else lost
+        return None
+
     @property
     def busy(self) -> bool:
         """Whether work beside turns keeps it in memory."""
@@ -103,7 +115,8 @@ class Activation:
             self._lock.give()
         if commit is not None:
             await asyncio.shield(commit)
-        self._shared.lease.check()
+        if (silenced := self.silenced(wrote=turn.writes or turn.committed)) is not None:
+            raise silenced
 
     @contextlib.asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Turn]:
@@ -281,6 +294,10 @@ class Activation:
                 self.runs.failed.setdefault(run, error)
             _drop(turn)
             self.end(error)
+            return
+        if (silenced := self.silenced(wrote=True)) is not None:
+            _drop(turn)
+            self.end(silenced)
             return
         self.storage.settle(turn)
         self.schedules.store(versions)

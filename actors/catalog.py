@@ -29,6 +29,11 @@ class Catalog:
     def __len__(self) -> int:
         return len(self.ids())
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return sum(mailbox.waiting for mailbox in self._mailboxes.values())
+
     def mailbox(self, id: ActorId) -> Mailbox:
         """The actor's mailbox. Raises `ActorsError` for a namespace that this node does not have."""
         mailbox = self._mailboxes.get(id)

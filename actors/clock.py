@@ -20,6 +20,11 @@ class Deadline(AbstractAsyncContextManager[Any], Protocol):
 class Clock(Protocol):
     """All that this package and its users know of time."""
 
+    @property
+    def any_thread(self) -> bool:
+        """Whether every thread's event loop can sleep by it; one that is moved by hand belongs to one loop."""
+        ...
+
     def now(self) -> datetime:
         """The time of day, aware, in UTC."""
         ...
@@ -39,6 +44,8 @@ class Clock(Protocol):
 
 class SystemClock:
     """The machine's own clocks. `monotonic` is CLOCK_BOOTTIME, which, unlike Python's, counts a suspended machine."""
+
+    any_thread = True
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -62,16 +69,19 @@ class DatabaseClock:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._sampled = clock.now()
-        self._at = clock.monotonic()
+        self._sampled = (clock.now(), clock.monotonic())
+
+    @property
+    def any_thread(self) -> bool:
+        return self._clock.any_thread
 
     def sample(self, database_now: datetime) -> None:
-        """Take over the database's time, read just now."""
-        self._sampled = database_now
-        self._at = self._clock.monotonic()
+        """Take over the database's time, read just now. From any thread."""
+        self._sampled = (database_now, self._clock.monotonic())
 
     def now(self) -> datetime:
-        return self._sampled + timedelta(seconds=self._clock.monotonic() - self._at)
+        sampled, at = self._sampled
+        return sampled + timedelta(seconds=self._clock.monotonic() - at)
 
     def monotonic(self) -> float:
         return self._clock.monotonic()

@@ -80,6 +80,11 @@ class Committer:
         self.transactions = 0
         self.turns = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many turns wait for the next group."""
+        return len(self._waiting)
+
     def submit(self, fence: Fence, turn: Turn) -> asyncio.Future[None]:
         """Commit a turn's writes with the next group, after those submitted before."""
         commit = Commit(fence, turn)

@@ -165,9 +165,17 @@ class Database:
         finally:
             await self.pool.release(connection, timeout=5)
 
-    async def connect(self) -> Any:
-        """A connection outside of the pool, for listening; the caller closes it."""
-        connection = await asyncpg.connect(self.dsn, timeout=10, command_timeout=30, server_settings=_SETTINGS)
+    async def connect(self, *, limit: float | None = None) -> Any:
+        """A connection outside of the pool, which the caller closes.
+
+        `limit`: the seconds that connecting and each statement may take, where they are not to be the pool's.
+        """
+        settings, timeouts = dict(_SETTINGS), {"timeout": 10.0, "command_timeout": 30.0}
+        if limit is not None:
+            timed = ("lock_timeout", "statement_timeout", "tcp_user_timeout")
+            settings |= dict.fromkeys(timed, f"{limit * 1000:.0f}ms")
+            timeouts = {"timeout": limit, "command_timeout": limit}
+        connection = await asyncpg.connect(self.dsn, server_settings=settings, **timeouts)
         await _prepare(connection)
         return connection
 

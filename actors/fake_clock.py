@@ -15,6 +15,8 @@ from actors.database import Database
 class FakeClock:
     """A `Clock` that only `advance` moves; `install` makes a database decide by it too."""
 
+    any_thread = False
+
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
         self._start = start
         self._passed = 0.0

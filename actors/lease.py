@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from datetime import datetime
 
 import structlog
 
@@ -14,13 +16,19 @@ from actors.queries import Queries
 
 logger = structlog.get_logger(__name__)
 
+TRUST = 0.9
+"""The part of a renewal's time for which the node believes in it: whoever takes over does so after that."""
+
+PATIENCE = 30.0
+"""Seconds in which a starting node must find its database."""
+
 
 class Lease:
-    """Held by the database's clock for `ttl` seconds at a time and renewed every third of it.
+    """Held by the database's clock for `ttl` seconds at a time; a `Renewal` prolongs it.
 
     The node trusts it from the moment a renewal was *sent* until `ttl` less a tenth later, on a clock that counts a
-    suspended machine: whoever takes over by the database's clock does so after that. A lease that ran out is never
-    renewed: the node registers anew under the next incarnation.
+    suspended machine. When the trust runs out all activations are dropped, whatever has become of the lease, and the
+    node registers anew under its next incarnation: what one incarnation owned no later one speaks for.
     """
 
     def __init__(
@@ -30,9 +38,14 @@ class Lease:
         self._queries = queries
         self._clock = clock
         self._address = address
-        self._ttl = ttl
         self._until = 0.0
+        self._since = 0.0
+        self._registered: int | None = None
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over = asyncio.Event()
         self.node = node
+        self.ttl = ttl
         self.incarnation: int | None = None
 
     @property
@@ -45,62 +58,92 @@ class Lease:
         """For how many seconds more, unless it is renewed."""
         return self._until - self._clock.monotonic()
 
-    def check(self) -> None:
-        """Raise `LeaseLost` unless `trusted`."""
+    @property
+    def age(self) -> float:
+        """Seconds since the renewal that it holds by was sent."""
+        return self._clock.monotonic() - self._since
+
+    def check(self, incarnation: int | None = None) -> None:
+        """Raise `LeaseLost` unless `trusted`, and for what this incarnation of the node owned, where one is given."""
         if not self.trusted:
             raise LeaseLost(f"node {self.node} has not renewed its lease in time")
+        if incarnation is not None and incarnation != self.incarnation:
+            raise LeaseLost(f"node {self.node} owned this under incarnation {incarnation} and has another by now")
 
-    async def take(self) -> None:
-        """Register under a new incarnation. Raises `NodeReplaced` where another process has the id by now."""
-        sent = self._clock.monotonic()
-        row = await self._database.one(
-            self._queries["node_register"], id=self.node, address=self._address, ttl=self._ttl, mine=self.incarnation
-        )
-        if row is None:
-            raise NodeReplaced(f"another process has started as node {self.node}")
-        self.incarnation = row["incarnation"]
-        self._extend(sent, row["now"])
+    async def take(self, patience: float = PATIENCE) -> None:
+        """Register under the next incarnation. Raises `NodeReplaced` where another process has the id by now.
+
+        A database in trouble is waited out for `patience` seconds.
+        """
+        self._loop = asyncio.get_running_loop()
+        until, pause = self._loop.time() + patience, 0.02
+        while True:
+            try:
+                return await self._register()
+            except TROUBLE as error:
+                if self._loop.time() > until:
+                    raise
+                logger.warning("node_not_registered", node=self.node, error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
 
     async def keep(self, lost: Callable[[], None]) -> None:
-        """Renew for ever, waiting out a database in trouble. Calls `lost` when the lease turns out to be over."""
-        pause = self._ttl / 3
+        """Whenever the trust has run out, call `lost` and take the lease anew, for ever."""
         while True:
-            await self._clock.sleep(pause)
-            try:
-                if not await self._renew():
-                    self._until = 0.0
-                    lost()
-                    await self.take()
-                    logger.warning("lease_lost", node=self.node, incarnation=self.incarnation)
-                pause = self._ttl / 3
-            except TROUBLE as error:
-                logger.warning("lease_not_renewed", node=self.node, error=str(error))
-                pause = min(1.0, self._ttl / 10)
-
-    async def watch(self, lost: Callable[[], None]) -> None:
-        """Call `lost` whenever the trust runs out before a renewal came."""
-        while True:
-            while self.trusted:
-                await self._clock.sleep(self._until - self._clock.monotonic())
+            await self._lapse()
+            with self._lock:
+                self.incarnation, self._until = None, 0.0
             lost()
-            while not self.trusted:
-                await self._clock.sleep(self._ttl / 20)
+            logger.warning("lease_lost", node=self.node, incarnation=self._registered)
+            await self.take(float("inf"))
+            logger.warning("lease_taken_anew", node=self.node, incarnation=self.incarnation)
 
     async def end(self) -> None:
         """Give the lease up, so that nobody waits for it."""
         self._until = 0.0
-        await self._database.execute(self._queries["lease_end"], id=self.node, incarnation=self.incarnation)
+        await self._database.execute(self._queries["lease_end"], id=self.node, incarnation=self._registered)
 
-    async def _renew(self) -> bool:
-        sent = self._clock.monotonic()
-        async with asyncio.timeout(self._ttl):
-            row = await self._database.one(
-                self._queries["lease_renew"], id=self.node, incarnation=self.incarnation, ttl=self._ttl
+    def renewed(self, incarnation: int, sent: float, now: datetime) -> None:
+        """The database has prolonged this incarnation's lease. From any thread, like `lose`."""
+        self._clock.sample(now)
+        with self._lock:
+            if incarnation == self.incarnation:
+                self._since, self._until = sent, sent + self.ttl * TRUST
+
+    def lose(self, incarnation: int) -> None:
+        """The database says that this incarnation's lease is over."""
+        with self._lock:
+            if incarnation != self.incarnation:
+                return
+            self._until = 0.0
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._over.set)
+
+    async def _register(self) -> None:
+        connection = await self._database.connect(limit=self.ttl)
+        try:
+            sent = self._clock.monotonic()
+            query = self._queries["node_register"]
+            row = await connection.fetchrow(
+                query.text,
+                *query.arguments(
+                    {"id": self.node, "address": self._address, "ttl": self.ttl, "mine": self._registered}
+                ),
             )
-        if row is not None:
-            self._extend(sent, row["now"])
-        return row is not None
+        finally:
+            connection.terminate()
+        if row is None:
+            raise NodeReplaced(f"another process has started as node {self.node}")
+        with self._lock:
+            self._registered = self.incarnation = row["incarnation"]
+        self.renewed(row["incarnation"], sent, row["now"])
 
-    def _extend(self, sent: float, now: object) -> None:
-        self._clock.sample(now)  # type: ignore[arg-type]  # timestamptz
-        self._until = sent + self._ttl * 0.9
+    async def _lapse(self) -> None:
+        while self.trusted:
+            self._over.clear()
+            try:
+                async with self._clock.timeout(self.left) as limit:
+                    await self._over.wait()
+            except TimeoutError:
+                if not limit.expired():
+                    raise

@@ -13,7 +13,7 @@ import structlog
 
 from actors.activation import Activation
 from actors.database import LOST
-from actors.errors import ActorReset, ActorsError, ActorUnavailable, Overloaded
+from actors.errors import ActorReset, ActorUnavailable, Overloaded
 from actors.kind import Kind
 from actors.messages import ENSURE, ActorId, Call, Elsewhere, Raised, Reply, Returned
 from actors.placement import Moved
@@ -69,6 +69,11 @@ class Mailbox:
     def idle(self) -> bool:
         """Whether nothing keeps the actor in memory."""
         return self._pump is None and not self._queue and (self.activation is None or not self.activation.busy)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._queue)
 
     def send(self, call: Call) -> asyncio.Future[Reply]:
         """Queue a call. The reply is set once all that the call has seen or written is durable."""
@@ -209,26 +214,27 @@ class Mailbox:
         except Exception as error:  # the border of the turn
             self._release(activation, waiting, self._raised(error), wrote=False)
         else:
-            self._release(activation, waiting, Returned(value=result), wrote=turn.writes)
+            self._release(activation, waiting, Returned(value=result), wrote=turn.writes or turn.committed)
 
     def _release(self, activation: Activation, waiting: _Waiting, reply: Reply, *, wrote: bool) -> None:
         """Let a reply out, an error like a result, once what it may tell of is durable."""
         commit = activation.last_commit
         if commit is None:
-            self._answer(waiting, reply, None)
+            self._answer(activation, waiting, reply, None, wrote=wrote)
             return
 
         def settled(commit: asyncio.Future[None]) -> None:
             error = commit.exception()
-            self._answer(waiting, reply, error if error is None or wrote else activation.fence.broken)
+            error = error if error is None or wrote else activation.fence.broken
+            self._answer(activation, waiting, reply, error, wrote=wrote)
 
         commit.add_done_callback(settled)
 
-    def _answer(self, waiting: _Waiting, reply: Reply, error: BaseException | None) -> None:
-        try:
-            self._shared.lease.check()
-        except ActorsError as lost:
-            error = lost
+    def _answer(
+        self, activation: Activation, waiting: _Waiting, reply: Reply, error: BaseException | None, *, wrote: bool
+    ) -> None:
+        """Answer, unless this node may not speak for the actor any more."""
+        error = error or activation.silenced(wrote=wrote)
         waiting.answer(reply if error is None else self._raised(error))
         self._shared.settings.faults.reach("reply_released")
 
@@ -240,6 +246,7 @@ class Mailbox:
         failed, self._failed_runs = self._failed_runs, {}
         try:
             await activation.start(failed)
+            self._shared.lease.check(activation.fence.incarnation)
         except BaseException:
             self._failed_runs = failed
             await activation.close()
@@ -256,7 +263,7 @@ class Mailbox:
             activation.end(ActorReset("paranoid"), again=False)
 
     async def _bury(self, activation: Activation) -> None:
-        self._shared.count.resets += 1
+        self._shared.count.resets[type(activation.dead).__name__] += 1
         for item in [item for item in self._queue if isinstance(item, _Beside)]:
             self._queue.remove(item)
             _refuse(item)

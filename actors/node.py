@@ -14,6 +14,7 @@ from aiohttp import web
 
 from actors.actor import Actor, Context
 from actors.alarms import Alarms
+from actors.apart import run_apart
 from actors.catalog import Catalog
 from actors.clock import Clock, DatabaseClock
 from actors.committer import Committer
@@ -25,10 +26,12 @@ from actors.messages import Batch
 from actors.namespace import Namespace
 from actors.placement import Placement
 from actors.queries import load_queries
+from actors.renewal import Renewal
 from actors.retry import Retry
 from actors.router import PATH, Router
 from actors.shared import NodeSettings, Shared
 from actors.waking import Waking
+from actors.watchdog import Block, Watchdog
 
 A = TypeVar("A", bound=Actor)
 
@@ -40,16 +43,32 @@ MAX_BODY = 64 << 20
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node has done since its start, and how it stands."""
+    """What a node has done since its start, and how it stands.
 
-    activations: int
+    The node stands: `active` actors are in its memory, for whose turn `waiting_calls` wait; `waiting_commits` turns
+    are not yet durable; `exhausted_schedules` of its namespaces, anywhere, have used up their attempts. Its lease was
+    last renewed `lease_age` seconds ago and holds for `lease_left` more, none where it is lost.
+
+    It has done: `activations`; `turns`, of which `committed_turns` wrote something, in so many `transactions`;
+    `resets`, which are activations that ended, with `resets_by_reason` telling by what error; `errors` beside turns;
+    `held_steps`, which kept the event loop from all else for too long, and `last_held`, the latest of them.
+    """
+
     active: int
-    resets: int
+    waiting_calls: int
+    waiting_commits: int
+    exhausted_schedules: int
+    lease_age: float
+    lease_left: float
+    activations: int
     turns: int
     committed_turns: int
     transactions: int
+    resets: int
+    resets_by_reason: dict[str, int]
     errors: int
-    exhausted_schedules: int
+    held_steps: int
+    last_held: Block | None
 
 
 class Node:
@@ -85,6 +104,7 @@ class Node:
             address=address.rstrip("/"),
             ttl=self.settings.lease_ttl,
         )
+        self._watchdog = Watchdog(clock=self.clock)
         self._placement = Placement(database=database, queries=self._queries, lease=self._lease)
         self._committer = Committer(
             database=database,
@@ -137,14 +157,21 @@ class Node:
         """Numbers for an operator."""
         count = self._shared.count
         return Statistics(
-            activations=count.activations,
             active=len(self.catalog),
-            resets=count.resets,
+            waiting_calls=self.catalog.waiting,
+            waiting_commits=self._committer.waiting,
+            exhausted_schedules=self._alarms.exhausted,
+            lease_age=self._lease.age,
+            lease_left=max(0.0, self._lease.left),
+            activations=count.activations,
             turns=count.turns,
             committed_turns=self._committer.turns,
             transactions=self._committer.transactions,
+            resets=count.resets.total(),
+            resets_by_reason=dict(count.resets),
             errors=count.errors,
-            exhausted_schedules=self._alarms.exhausted,
+            held_steps=self._watchdog.blocks,
+            last_held=self._watchdog.last,
         )
 
     async def wait_failed(self) -> None:
@@ -183,7 +210,7 @@ class Node:
                         ("committer", self._committer.run()),
                         ("waking", self._waking.run()),
                         ("lease", self._lease.keep(lambda: self.catalog.drop(lost))),
-                        ("trust", self._lease.watch(lambda: self.catalog.drop(lost))),
+                        ("renewal", self._renew()),
                         ("alarms", self._alarms.ring(self.catalog.ring)),
                         ("look", self._alarms.look(lambda: list(self._kinds), self.catalog.is_active)),
                         ("eviction", self.catalog.sweep()),
@@ -193,21 +220,49 @@ class Node:
                 await self._drain()
                 for task in tasks:
                     task.cancel()
+            await self._give_back()
         except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None  # what failed first ended the others
+            raise _first(errors) from None  # it ended the others
         finally:
             async with asyncio.timeout(self.settings.drain_limit):
                 await self.catalog.stop()
                 await self._router.close()
 
+    async def _renew(self) -> None:
+        """Renew the lease: from a thread that watches this event loop, or here, where time is moved by hand."""
+        ttl = self.settings.lease_ttl
+        threaded = self.clock.any_thread
+        renewal = Renewal(
+            lease=self._lease,
+            database=self._database,
+            queries=self._queries,
+            clock=self.clock,
+            alive=lambda: not threaded or self._watchdog.age < ttl / 2,
+            faults=self.settings.faults,
+        )
+
+        async def apart() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(renewal.run(), name="renewal")
+                group.create_task(self._watchdog.watch(), name="watch")
+
+        if not threaded:
+            await renewal.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watchdog.beat(), name="beat")
+            await run_apart(apart, name=f"node {self.id}")
+
     async def _drain(self) -> None:
-        """Finish and give back; what cannot be done in time, or without the database, the end of the lease does."""
+        """Finish; what cannot be done in time, or without the database, is lost with the end of the lease."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_limit):
                 self.settings.faults.reach("drain_begun")
                 await self.catalog.drain()
                 await self._committer.flush()
                 self.settings.faults.reach("drain_finished")
+
+    async def _give_back(self) -> None:
+        """Let go of all actors and of the lease, so that nobody waits for it."""
         with contextlib.suppress(*LOST):
             async with asyncio.timeout(GIVE_BACK):
                 await self._placement.release()
@@ -228,6 +283,12 @@ class Node:
         self.settings.faults.reach("call_received")
         replies: list[Any] = await asyncio.gather(*(mailbox.send(call) for call in batch.calls))
         return web.Response(body=msgspec.msgpack.encode(replies))
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _body(request: web.Request) -> bytes:

@@ -27,14 +27,18 @@ class Moved(Exception):
 
 
 class Fence:
-    """What a commit of an actor must still find: its epoch, and how many commits there were."""
+    """What a commit of an actor must still find: its epoch, and how many commits there were.
 
-    __slots__ = ("broken", "epoch", "id", "seq")
+    `incarnation` is the node's, under which it came to own the actor; no other speaks for it.
+    """
 
-    def __init__(self, *, id: ActorId, epoch: int, seq: int) -> None:
+    __slots__ = ("broken", "epoch", "id", "incarnation", "seq")
+
+    def __init__(self, *, id: ActorId, epoch: int, seq: int, incarnation: int | None) -> None:
         self.id = id
         self.epoch = epoch
         self.seq = seq
+        self.incarnation = incarnation
         self.broken: BaseException | None = None
 
 
@@ -66,16 +70,14 @@ class Placement:
     async def take(self, ids: Collection[ActorId]) -> dict[ActorId, Fence | Moved]:
         """Own what can be owned now of these actors; who is missing is locked at the moment. Raises `LeaseLost`."""
         self._lease.check()
+        incarnation = self._lease.incarnation
         rows = await self._database.many(
-            self._queries["actor_acquire"],
-            **columns(ids),
-            node=self._lease.node,
-            incarnation=self._lease.incarnation,
+            self._queries["actor_acquire"], **columns(ids), node=self._lease.node, incarnation=incarnation
         )
         outcome: dict[ActorId, Fence | Moved] = {}
         for row in rows:
             id = ActorId(namespace=row["namespace"], name=row["name"])
-            outcome[id] = Fence(id=id, epoch=row["epoch"], seq=row["seq"])
+            outcome[id] = Fence(id=id, epoch=row["epoch"], seq=row["seq"], incarnation=incarnation)
         if len(outcome) < len(ids):
             missing = [id for id in ids if id not in outcome]
             for row in await self._database.many(self._queries["actor_owner"], **columns(missing)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import msgspec
@@ -38,7 +39,7 @@ class Count:
 
     turns: int = 0
     activations: int = 0
-    resets: int = 0
+    resets: Counter[str] = field(default_factory=Counter)
     errors: int = 0
 
 

@@ -138,8 +138,10 @@ async def test_a_lost_lease_drops_the_activations_and_is_taken_anew(database: Da
             return await database.pool.fetchval("SELECT incarnation FROM actors.nodes") == 2
 
         await until(again)
+        await until(lambda: one.node.statistics().lease_left > 0)
         assert await one.get().increment() == 2
         assert one.world.count("activated a") == 2
+        assert one.node.statistics().resets_by_reason == {"LeaseLost": 1}
 
 
 async def test_no_reply_leaves_a_node_that_cannot_trust_its_lease(database: Database) -> None:
