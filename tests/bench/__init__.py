@@ -2,6 +2,7 @@
 
     python -m tests.bench latency   webhook sent -> first byte of a step at a client, against the same by hand
     python -m tests.bench builds    trivial builds a second, beside Buildbot's
+    python -m tests.bench actors    calls, durable puts, alarms and memory of actors, beside workerd's
 
 The figures are JSON on stdout, the progress is told on stderr. A figure is worth something only beside the one it is
 compared to, measured in the same minutes: whatever else the machine did then, it did to both.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tests.bench import actors as actors_bench
 from tests.bench import builds as builds_bench
 from tests.bench import latency as latency_bench
 from tests.bench.figures import machine
@@ -60,6 +62,30 @@ def builds(burst: int, single: int, rounds: int, sandbox: bool, buildbot: bool, 
     _tell(asyncio.run(measuring))
 
 
+@bench.command()
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(min=1), help="Runs of each side, in turns.")
+@click.option(
+    "--only",
+    "groups",
+    type=click.Choice(actors_bench.GROUPS),
+    multiple=True,
+    default=actors_bench.GROUPS,
+    help="What to measure; may be given several times. Default: all.",
+)
+@click.option("--scale", default=1.0, show_default=True, help="Times the usual number of calls, actors and alarms.")
+@click.option("--peer/--no-peer", default=True, show_default=True, help="Measure workerd, too; npm installs it once.")
+def actors(runs: int, groups: tuple[str, ...], scale: float, peer: bool) -> None:
+    """Calls, durable puts, alarms and memory of actors, beside workerd's Durable Objects on its SQLite storage.
+
+    All calls are made inside the process that has the actors, but for those to another node, which workerd does not
+    have. A put has answered when it is on the disk. The table on stderr says the same as the JSON on stdout.
+    """
+    measuring = actors_bench.measure(groups=groups, runs=runs, scale=scale, peer=peer, say=_say)
+    figures = asyncio.run(measuring)
+    _say("\n" + actors_bench.table(figures))
+    _tell(figures)
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -68,4 +94,18 @@ def _tell(figures: dict[str, Any]) -> None:
     print(json.dumps({"machine": machine(), **figures}, indent=2))
 
 
-bench()
+def main() -> None:
+    """Exit status 0, 1 for a measurement that failed, 2 for a command line that is wrong, 130 when interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended on both
+    try:
+        status = bench.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        status = 130
+    sys.exit(status)
+
+
+main()

@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 
 from tests.acceptance.system import free_port, until
-from tests.bench.site import Say
+from tests.bench.figures import Say
 
 PACKAGES = ("buildbot", "buildbot-worker", "buildbot-www")
 LOOK_AGAIN = 0.005

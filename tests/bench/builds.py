@@ -15,8 +15,8 @@ from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.store.builds import Builds, NewBuild
 from buildsys.store.hints import CHANNEL
 from tests.bench.buildbot import buildbot
-from tests.bench.figures import cpu_seconds, spread
-from tests.bench.site import Say, Site, site
+from tests.bench.figures import Say, cpu_seconds, spread
+from tests.bench.site import Site, site
 
 SLOTS = 6
 WAITING = 24

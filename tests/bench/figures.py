@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+Say = Callable[[str], None]
+"""Where progress is told."""
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -49,3 +54,39 @@ def cpu_seconds(root: int) -> float:
         total += sum(ticks.get(pid, 0) for pid in fresh)
         fresh = [child for pid in fresh for child in parents.get(pid, ())]
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def busy_cores(seconds: float = 0.5) -> float:
+    """How many processors all that runs on this machine keeps busy, over so many seconds of blocking sleep."""
+
+    def ticks() -> int:
+        user, nice, system, _idle, _waiting, *rest = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+        return sum(map(int, (user, nice, system, *rest[:3])))
+
+    before = ticks()
+    time.sleep(seconds)
+    return (ticks() - before) / os.sysconf("SC_CLK_TCK") / seconds
+
+
+def resident_kib(pid: int) -> int:
+    """The memory of one process that is in use now."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that this share of all stays below."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def fsync_seconds(folder: Path, count: int = 200) -> list[float]:
+    """What it takes to append 4 KiB to a file there and have them on the disk, each time."""
+    took = list[float]()
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for _ in range(count):
+            began = time.perf_counter()
+            file.write(os.urandom(4096))
+            os.fdatasync(file.fileno())
+            took.append(time.perf_counter() - began)
+    return took

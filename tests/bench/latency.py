@@ -14,9 +14,9 @@ from uuid import UUID
 import msgspec
 
 from buildsys.core.logs import LINES
-from tests.bench.figures import spread
+from tests.bench.figures import Say, spread
 from tests.bench.floor import SCRIPT, Start, docker, floor, process
-from tests.bench.site import Say, Site, site
+from tests.bench.site import Site, site
 from tests.docker_image import base_image
 from tests.git_server import Repository, git_server
 

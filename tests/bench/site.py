@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,8 +12,6 @@ import msgspec
 from actors import Database
 from buildsys.postgres import EmbeddedPostgres
 from tests.acceptance.system import System
-
-Say = Callable[[str], None]
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):

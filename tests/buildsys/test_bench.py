@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,3 +52,59 @@ async def test_builds_are_told_alone_and_at_once() -> None:
     ours = figures["buildsys"]
     assert [ours[name]["n"] for name in ("one_at_a_time_ms", "burst_builds_per_s", "cpu_ms_a_build")] == [2, 1, 1]
     assert ours["burst_builds_per_s"]["p50"] > 0
+
+
+async def test_actors_are_told_run_by_run_with_their_spread() -> None:
+    figures = await bench("actors", "--runs", "2", "--scale", "0.005", "--no-peer")
+    assert figures["peer"] is None
+    for group in ("calls", "puts", "alarms", "memory", "nodes"):
+        assert figures[group]
+        for sides in figures[group].values():
+            assert sides.keys() == {"actors"}
+            assert sides["actors"].keys() == SPREAD
+            assert sides["actors"]["n"] == 2
+
+
+async def test_an_interrupted_bench_ends_at_once_and_leaves_nothing_behind() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench", "actors", "--only", "alarms", "--no-peer"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            assert b"alarms 1/5 actors" in await process.stderr.readline()
+            children = _below(process.pid)
+            assert children
+            process.send_signal(signal.SIGINT)
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert (process.returncode, output) == (130, b"")
+    assert b"Traceback" not in errors
+    assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
+
+
+async def test_a_bench_without_sense_is_refused() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench", "actors", "--runs", "0"), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert b"--runs" in errors
+
+
+def _below(root: int) -> list[int]:
+    """All processes under one."""
+    parents = {
+        int(stat.parent.name): int(stat.read_text().rpartition(")")[2].split()[1])
+        for stat in Path("/proc").glob("[0-9]*/stat")
+    }
+    found, fresh = list[int](), [root]
+    while fresh:
+        fresh = [pid for pid, parent in parents.items() if parent in fresh]
+        found += fresh
+    return found
