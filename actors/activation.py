@@ -213,8 +213,8 @@ class Activation:
         """Start what is due, and have the rest rung in time."""
         if self.dead is None:
             self.runs.fire()
-        for at in self.runs.unnoted():
-            self._shared.alarms.note(at, self.id)
+            if (at := self.schedules.next_due(self.kind.rules)) is not None:
+                self._shared.alarms.note(at, self.id)
 
     def end(self, reason: BaseException, *, again: bool = True) -> None:
         """Mark as dead. The mailbox then ends what runs beside; `again`: and at once makes a new activation of it."""

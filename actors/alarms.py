@@ -1,11 +1,11 @@
-"""When actors are due: those of this node from memory and to the moment, those of nobody by looking each second."""
+"""When actors are due: those in memory to the moment, others by looking ahead each second and waking them in time."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -19,12 +19,25 @@ LOOK = 1.0
 """Seconds between two looks for actors that are not in memory."""
 
 AHEAD = 2.5
-"""Seconds that a look reads ahead, so that what falls due between two looks is on time."""
+"""Seconds that a look reads ahead: who falls due is woken before, so that a thousand at one instant are on time."""
 
-SIZE = 1000
-"""Schedules of one look; the rest comes with the next, at once."""
+LATE = 2.0
+"""Seconds overdue from which on a schedule without an owner falls to any node, as its own one seems to be unwell."""
+
+PAGE = 1000
+"""Schedules that are read at a time."""
+
+PAGES = 10
+"""Pages of one look; the next look goes on behind them."""
+
+AT_ONCE = 1000
+"""Actors that are rung before other work has its turn."""
 
 logger = structlog.get_logger(__name__)
+
+Place = tuple[datetime, str, str, str]
+
+_START: Place = (datetime.min.replace(tzinfo=UTC), "", "", "")
 
 
 class Alarms:
@@ -35,27 +48,46 @@ class Alarms:
         self._queries = queries
         self._clock = clock
         self._lease = lease
-        self._noted: list[tuple[datetime, ActorId]] = []
+        self._noted: dict[ActorId, datetime] = {}
+        self._queue: list[tuple[datetime, ActorId]] = []
         self._changed = asyncio.Event()
+        self._place = _START
         self.exhausted = 0
 
     def note(self, at: datetime, id: ActorId) -> None:
-        """Ring the actor at this time, never before."""
-        heapq.heappush(self._noted, (at, id))
-        if self._noted[0] == (at, id):
+        """Ring the actor at this time, never before; its earliest one counts. Rung, it notes the next itself."""
+        noted = self._noted.get(id)
+        if noted is not None and noted <= at:
+            return
+        self._noted[id] = at
+        if len(self._queue) > 2 * len(self._noted) + 100:
+            self._queue = [(at, id) for id, at in self._noted.items()]
+            heapq.heapify(self._queue)
+        else:
+            heapq.heappush(self._queue, (at, id))
+        if self._queue[0] == (at, id):
             self._changed.set()
+
+    def forget(self, id: ActorId) -> None:
+        """The actor has left the memory; a look will find it when it is due."""
+        self._noted.pop(id, None)
+
+    def is_soon(self, id: ActorId) -> bool:
+        """Whether the next look would wake the actor."""
+        at = self._noted.get(id)
+        return at is not None and at <= self._clock.now() + timedelta(seconds=AHEAD)
 
     async def ring(self, ring: Callable[[ActorId], None]) -> None:
         """Ring whoever is due, for ever."""
         while True:
             now = self._clock.now()
-            due = set()
-            while self._noted and self._noted[0][0] <= now:
-                due.add(heapq.heappop(self._noted)[1])
-            for id in due:
+            for id in self._due(now):
                 ring(id)
             self._changed.clear()
-            pause = (self._noted[0][0] - now).total_seconds() if self._noted else None
+            pause = (self._queue[0][0] - self._clock.now()).total_seconds() if self._queue else None
+            if pause is not None and pause <= 0:
+                await asyncio.sleep(0)
+                continue
             try:
                 async with self._clock.timeout(pause) as limit:
                     await self._changed.wait()
@@ -63,29 +95,56 @@ class Alarms:
                 if not limit.expired():
                     raise
 
-    async def look(self, namespaces: Callable[[], list[str]], is_active: Callable[[ActorId], bool]) -> None:
-        """Note what is due soon and not in this node's memory, each second, for ever."""
+    async def look(
+        self,
+        namespaces: Collection[str],
+        is_active: Callable[[ActorId], bool],
+        ring: Callable[[ActorId], None],
+    ) -> None:
+        """Wake who is due soon and not in this node's memory, each second, for ever."""
         while True:
-            found = 0
             if self._lease.trusted:
                 try:
-                    found = await self._look(namespaces(), is_active)
+                    await self._look(list(namespaces), is_active, ring)
                 except TROUBLE as error:
                     logger.warning("schedules_not_read", error=str(error))
-            await self._clock.sleep(LOOK if found < SIZE else LOOK / 10)
+            await self._clock.sleep(LOOK if self._place == _START else LOOK / 10)
 
-    async def _look(self, namespaces: list[str], is_active: Callable[[ActorId], bool]) -> int:
-        rows = await self._database.many(
-            self._queries["schedule_due"],
-            node=self._lease.node,
-            namespaces=namespaces,
-            ahead=AHEAD,
-            size=SIZE,
-        )
-        for row in rows:
-            id = ActorId(namespace=row["namespace"], name=row["name"])
-            if not is_active(id):
-                self.note(row["due_at"], id)
+    def _due(self, now: datetime) -> list[ActorId]:
+        """The next whose time has come, at most `AT_ONCE`."""
+        due: list[ActorId] = []
+        while self._queue and self._queue[0][0] <= now and len(due) < AT_ONCE:
+            at, id = heapq.heappop(self._queue)
+            if self._noted.get(id) == at:
+                del self._noted[id]
+                due.append(id)
+        return due
+
+    async def _look(
+        self, namespaces: list[str], is_active: Callable[[ActorId], bool], ring: Callable[[ActorId], None]
+    ) -> None:
+        for _ in range(PAGES):
+            at, namespace, name, schedule = self._place
+            rows = await self._database.many(
+                self._queries["schedule_due"],
+                node=self._lease.node,
+                namespaces=namespaces,
+                ahead=AHEAD,
+                late=LATE,
+                at=at,
+                namespace=namespace,
+                name=name,
+                schedule=schedule,
+                size=PAGE,
+            )
+            for row in rows:
+                id = ActorId(namespace=row["namespace"], name=row["name"])
+                if not is_active(id):
+                    ring(id)
+            if len(rows) < PAGE:
+                self._place = _START
+                break
+            last = rows[-1]
+            self._place = (last["due_at"], last["namespace"], last["name"], last["schedule"])
         count = await self._database.one(self._queries["schedule_count_exhausted"], namespaces=namespaces)
         self.exhausted = count["count"] if count else 0
-        return len(rows)

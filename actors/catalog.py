@@ -67,10 +67,11 @@ class Catalog:
             before = self._shared.clock.monotonic() - self._shared.settings.idle
             idle = [one for one in self._mailboxes.values() if one.idle and one.last_used <= before]
             for mailbox in idle:
-                if mailbox.idle:
+                if mailbox.idle and not self._shared.alarms.is_soon(mailbox.id):
                     await mailbox.evict()
                 if mailbox.idle and mailbox.activation is None:
                     del self._mailboxes[mailbox.id]
+                    self._shared.alarms.forget(mailbox.id)
 
     def drop(self, reason: ActorsError) -> None:
         """End all activations: this node may not speak for them any more."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +21,8 @@ logger = structlog.get_logger(__name__)
 class Runs:
     """Runs the schedules of one activation. `failed` holds the failures that could not be stored before it ended."""
 
+    __slots__ = ("_activation", "_tasks", "failed")
+
     def __init__(self, activation: Activation) -> None:
         self._activation = activation
         self._tasks: dict[asyncio.Task[object], str] = {}
@@ -34,9 +35,8 @@ class Runs:
 
     def fire(self) -> None:
         """Start all that is due. A run never waits for another one."""
-        schedules, rules = self._activation.schedules, self._activation.kind.rules
-        now = self._activation.clock.now()
-        due = [name for name in schedules.names() if name in rules and self._is_due(name, now)]
+        rules = self._activation.kind.rules
+        due = self._activation.schedules.due_by(self._activation.clock.now(), rules)
         for name in sorted(due, key=lambda name: rules[name].urgency):
             self.start(name)
 
@@ -49,14 +49,6 @@ class Runs:
         schedule.woken = False
         return self._activation.beside(self._run(name, schedule.version, schedule.row), name=name)
 
-    def unnoted(self) -> Iterator[datetime]:
-        """When those that wait are due, told once for each time."""
-        for name in self._activation.schedules.names():
-            schedule = self._activation.schedules.get(name)
-            if schedule is not None and schedule.ready and schedule.noted != schedule.row.due_at:
-                schedule.noted = schedule.row.due_at
-                yield schedule.row.due_at
-
     def inherit(self, failed: dict[str, BaseException]) -> list[str]:
         """Note in this turn which runs failed together with the activation before; those that were the last."""
         stored = {name: self._activation.schedules.get(name) for name in failed}
@@ -65,10 +57,6 @@ class Runs:
             for name, schedule in stored.items()
             if schedule is not None and self._fail(name, schedule.version, schedule.row, failed[name])
         ]
-
-    def _is_due(self, name: str, now: datetime) -> bool:
-        schedule = self._activation.schedules.get(name)
-        return schedule is not None and schedule.is_due(now)
 
     async def _run(self, name: str, version: int, row: ScheduleRow) -> None:
         activation = self._activation

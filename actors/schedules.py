@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 
 from actors.turn import ScheduleRow
@@ -11,20 +11,22 @@ from actors.turn import ScheduleRow
 class Schedule:
     """One schedule. `version` counts its changes; it may only run in the version that is `stored`.
 
-    `noted` is the time for which it will be rung.
+    `gone`: it is deleted, and stays for as long as its run or its deletion is under way.
     """
+
+    __slots__ = ("gone", "row", "running", "stored", "version", "woken")
 
     def __init__(self, row: ScheduleRow, *, version: int = 1, stored: int = 1) -> None:
         self.row = row
         self.version = version
         self.stored = stored
-        self.noted: datetime | None = None
         self.running = False
         self.woken = False
+        self.gone = False
 
     @property
     def ready(self) -> bool:
-        return self.row.state == "set" and not self.running and self.stored == self.version
+        return self.row.state == "set" and not (self.running or self.gone) and self.stored == self.version
 
     def is_due(self, now: datetime) -> bool:
         """Whether to run it now: its time has come, or a hint has, and its last run did not fail."""
@@ -32,23 +34,29 @@ class Schedule:
 
 
 class Schedules:
-    """All schedules of an activation by name. A deleted one stays, without a row, while it runs."""
+    """All schedules of an activation by name."""
+
+    __slots__ = ("_all",)
 
     def __init__(self, stored: Mapping[str, ScheduleRow]) -> None:
         self._all = {name: Schedule(row) for name, row in stored.items()}
-        self._gone: set[str] = set()
 
     def get(self, name: str) -> Schedule | None:
         """A schedule that is set or exhausted."""
-        return None if name in self._gone else self._all.get(name)
-
-    def names(self) -> list[str]:
-        return [name for name in self._all if name not in self._gone]
+        schedule = self._all.get(name)
+        return None if schedule is None or schedule.gone else schedule
 
     def due(self) -> dict[str, datetime]:
-        """The schedules that are set."""
-        found = ((name, self.get(name)) for name in self._all)
-        return {name: one.row.due_at for name, one in found if one is not None and one.row.state == "set"}
+        """The schedules that are set, and when they are due."""
+        return {name: one.row.due_at for name, one in self._all.items() if one.row.state == "set" and not one.gone}
+
+    def due_by(self, now: datetime, names: Container[str]) -> list[str]:
+        """Those of these names to run now."""
+        return [name for name, one in self._all.items() if one.is_due(now) and name in names]
+
+    def next_due(self, names: Container[str]) -> datetime | None:
+        """When the first of those of these names that wait is due."""
+        return min((one.row.due_at for name, one in self._all.items() if one.ready and name in names), default=None)
 
     def put(self, name: str, row: ScheduleRow) -> Schedule:
         """Set or replace; not to run before `store`."""
@@ -57,15 +65,16 @@ class Schedules:
             schedule = self._all[name] = Schedule(row, version=0, stored=0)
         schedule.row = row
         schedule.version += 1
-        self._gone.discard(name)
+        schedule.gone = False
         return schedule
 
     def delete(self, name: str) -> bool:
         """Whether there was one."""
-        if self.get(name) is None:
+        schedule = self.get(name)
+        if schedule is None:
             return False
-        self._gone.add(name)
-        self._all[name].version += 1
+        schedule.gone = True
+        schedule.version += 1
         return True
 
     def store(self, versions: dict[str, int]) -> None:
@@ -87,6 +96,5 @@ class Schedules:
 
     def _forget(self, name: str) -> None:
         schedule = self._all[name]
-        if name in self._gone and not schedule.running and schedule.stored == schedule.version:
+        if schedule.gone and not schedule.running and schedule.stored == schedule.version:
             del self._all[name]
-            self._gone.discard(name)

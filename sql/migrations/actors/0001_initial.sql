@@ -47,6 +47,6 @@ CREATE TABLE actors.schedules (
     FOREIGN KEY (namespace, name) REFERENCES actors.actors
 );
 -- serves schedule_due
-CREATE INDEX schedules_due ON actors.schedules (due_at) WHERE state = 'set';
+CREATE INDEX schedules_due ON actors.schedules (due_at, namespace, name, schedule) WHERE state = 'set';
 -- serves schedule_exhausted
 CREATE INDEX schedules_exhausted ON actors.schedules (namespace) WHERE state = 'exhausted';
