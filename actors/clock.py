@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -14,6 +15,14 @@ class Deadline(AbstractAsyncContextManager[Any], Protocol):
 
     def expired(self) -> bool:
         """Whether the limit was reached, so that a `TimeoutError` is the limit's and not the body's own."""
+        ...
+
+
+class Timer(Protocol):
+    """A callback to come; `asyncio.TimerHandle` is one."""
+
+    def cancel(self) -> None:
+        """Do not call back."""
         ...
 
 
@@ -41,6 +50,10 @@ class Clock(Protocol):
         """Cancel the body after so many seconds (None: never) and raise `TimeoutError`, as `asyncio.timeout` does."""
         ...
 
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call back after so many seconds, in the running event loop."""
+        ...
+
 
 class SystemClock:
     """The machine's own clocks. `monotonic` is CLOCK_BOOTTIME, which, unlike Python's, counts a suspended machine."""
@@ -58,6 +71,9 @@ class SystemClock:
 
     def timeout(self, seconds: float | None) -> Deadline:
         return asyncio.timeout(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, callback)
 
 
 class DatabaseClock:
@@ -91,3 +107,6 @@ class DatabaseClock:
 
     def timeout(self, seconds: float | None) -> Deadline:
         return self._clock.timeout(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        return self._clock.call_later(seconds, callback)

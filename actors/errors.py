@@ -1,13 +1,14 @@
 """What can go wrong with an actor, as seen by whoever called it.
 
 ActorsError
-├── ActorUnavailable      no answer; whether the call ran is unknown
-├── Overloaded            refused before it ran: too many calls wait already
+├── ActorUnavailable      no answer in time; `ran` says whether the call may have run
+├── Overloaded            refused before it ran: too many calls, or bytes of them, wait already
 ├── ActorReset            the activation was dropped; the call did not take effect
 │   ├── LeaseLost         ... because this node may no longer speak for the actor
 │   ├── TurnTimeout       ... because a turn took longer than it may
 │   └── WrongRowCount     ... because a deferred statement did not find the rows it stands for
 ├── NestedCall            a turn called an actor; it must spawn that, or leave it to a schedule
+├── BadCall               arguments or a result that cannot be copied, or are not what the method says; a TypeError
 ├── CallFailed            the method raised an error that its namespace does not register
 ├── NodeReplaced          another process has started under this node's id
 ├── DatabaseUnavailable   no connection within the database's patience; nothing was sent
@@ -19,21 +20,43 @@ ActorsError
 
 from __future__ import annotations
 
+from typing import Literal
+
+Ran = Literal["no", "maybe"]
+
 
 class ActorsError(Exception):
-    """Any failure that this package names."""
+    """Any failure that this package names.
+
+    `retryable`: the same call, made again, may well succeed. `ran`: "no" where nothing of the call has taken effect, so
+    that calling again cannot do it twice; "maybe" where nobody knows.
+    """
+
+    retryable: bool = False
+    ran: Ran = "no"
 
 
 class ActorUnavailable(ActorsError):
-    """No answer came: the node is gone, is leaving, or has lost its database. The call may or may not have run."""
+    """No answer came in time: the node is gone, is leaving, or has lost its database, or the actor is slow."""
+
+    retryable = True
+    ran: Ran = "maybe"
+
+    def __init__(self, message: str = "", *, ran: Ran = "maybe") -> None:
+        super().__init__(message)
+        self.ran = ran
 
 
 class Overloaded(ActorsError):
-    """The actor's mailbox is full. The call did not run; call again later."""
+    """Too many calls of the actor wait, or too many bytes of arguments. The call did not run; call again later."""
+
+    retryable = True
 
 
 class ActorReset(ActorsError):
     """The activation that had the call was dropped before its commit. Nothing of it was written; call again."""
+
+    retryable = True
 
 
 class LeaseLost(ActorReset):
@@ -43,9 +66,13 @@ class LeaseLost(ActorReset):
 class TurnTimeout(ActorReset):
     """The turn took longer than a turn may. Long work belongs into `Context.spawn`."""
 
+    retryable = False
+
 
 class WrongRowCount(ActorReset):
     """A deferred statement touched `got` rows where it must touch `expected`; nothing of its turn was written."""
+
+    retryable = False
 
     def __init__(self, query: str, expected: int, got: int) -> None:
         super().__init__(f"{query} touched {got} rows and must touch {expected}")
@@ -58,8 +85,15 @@ class NestedCall(ActorsError):
     """A turn called an actor, which could wait for ever. Call from `Context.spawn`, or from a schedule."""
 
 
+class BadCall(ActorsError, TypeError):
+    """Arguments or a result cannot be copied, are too large, or are not what the method's annotations say.
+
+    Bad arguments never reach the method. A result that cannot be copied is an error of the turn: nothing was written.
+    """
+
+
 class CallFailed(ActorsError):
-    """The method raised `type`, which its namespace does not register in `errors`."""
+    """The method raised `type`, which its namespace does not register in `errors`. Nothing of its turn was written."""
 
     def __init__(self, type: str, message: str) -> None:
         super().__init__(f"{type}: {message}" if message else type)
@@ -73,6 +107,8 @@ class NodeReplaced(ActorsError):
 
 class DatabaseUnavailable(ActorsError):
     """The database could not be reached for as long as its owner is willing to wait. Nothing was sent."""
+
+    retryable = True
 
 
 class QueryError(ActorsError):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from actors.clock import Deadline
+from actors.clock import Deadline, Timer
 from actors.database import Database
 
 
@@ -21,7 +22,7 @@ class FakeClock:
         self._start = start
         self._passed = 0.0
         self._sleeping: dict[asyncio.Future[None], float] = {}
-        self._limits: dict[_Limit, float] = {}
+        self._limits: dict[_Limit | _Timer, float] = {}
         self._asleep = asyncio.Condition()
         self._database: Database | None = None
 
@@ -57,6 +58,11 @@ class FakeClock:
     def timeout(self, seconds: float | None) -> Deadline:
         return _Limit(self._limits, None if seconds is None else self._passed + seconds, self._passed)
 
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        timer = _Timer(self._limits, callback)
+        self._limits[timer] = self._passed + max(0.0, seconds)
+        return timer
+
     async def advance(self, seconds: float) -> None:
         """Let time pass: whatever is due in between happens in its order, at its time.
 
@@ -83,10 +89,25 @@ class FakeClock:
                 await self._asleep.wait_for(lambda: len(self._sleeping) >= before)
 
 
+class _Timer:
+    """A callback to come on the fake clock."""
+
+    def __init__(self, timers: dict[_Limit | _Timer, float], callback: Callable[[], None]) -> None:
+        self._timers = timers
+        self._callback = callback
+
+    def fire(self) -> None:
+        self._timers.pop(self, None)
+        self._callback()
+
+    def cancel(self) -> None:
+        self._timers.pop(self, None)
+
+
 class _Limit:
     """A deadline on the fake clock, in the clock's list from its entry to its exit."""
 
-    def __init__(self, limits: dict[_Limit, float], at: float | None, now: float) -> None:
+    def __init__(self, limits: dict[_Limit | _Timer, float], at: float | None, now: float) -> None:
         self._limits = limits
         self._at = at
         self._over = at is not None and at <= now

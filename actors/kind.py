@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors.actor import Actor, Context, ScheduleRule
 from actors.errors import ActorsError
-from actors.messages import Failures, Method
+from actors.messages import Failures
+from actors.method import Method
 from actors.retry import Retry
+
+_RESERVED = frozenset({"ctx"})
+"""Names that every actor has as attributes."""
 
 _OWN = frozenset(name for name in vars(Actor) if not name.startswith("_"))
 
@@ -37,17 +42,21 @@ class Kind:
             rule = getattr(member, "__actors_schedule__", None)
             if rule is not None:
                 self.rules[name] = rule
+            elif name in _RESERVED:
+                raise TypeError(f"{cls.__name__}.{name} cannot be a method: every actor has an attribute of this name")
             elif not name.startswith("_") and name not in _OWN:
                 self.methods[name] = Method(name, member)
         if cls.alarm is not Actor.alarm:
             self.rules.setdefault("alarm", ScheduleRule())
 
     def method(self, name: str) -> Method:
-        """A callable method. Raises `AttributeError`."""
+        """A callable method. Raises `AttributeError`, which names the nearest one there is."""
         try:
             return self.methods[name]
         except KeyError:
-            raise AttributeError(f"{self.cls.__name__} has no method {name!r} that can be called") from None
+            near = difflib.get_close_matches(name, self.methods, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise AttributeError(f"{self.cls.__name__} has no method {name!r} that can be called{hint}") from None
 
     def rule(self, schedule: str) -> ScheduleRule:
         """The rule of a schedule. Raises `ActorsError` for one that the class does not have."""

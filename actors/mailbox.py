@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import contextvars
 from collections import deque
-from collections.abc import Awaitable, Callable
 
-import msgspec
 import structlog
 
 from actors.activation import Activation
+from actors.call import Call
 from actors.database import LOST
 from actors.errors import ActorReset, ActorUnavailable, Overloaded
 from actors.kind import Kind
-from actors.messages import ENSURE, ActorId, Call, Elsewhere, Raised, Reply, Returned
+from actors.messages import ActorId, Elsewhere, Raised, Refused, Reply, Returned
 from actors.placement import Moved
 from actors.shared import Shared
 from actors.waking import Waking
@@ -24,18 +23,6 @@ logger = structlog.get_logger(__name__)
 
 HOLD_OFF = 5.0
 """Seconds between two tries, at most, to activate an actor whose activation keeps failing."""
-
-
-class _Waiting:
-    """A call that waits for its turn: what to run, and where the reply goes."""
-
-    def __init__(self, run: Callable[[Activation], Awaitable[bytes]]) -> None:
-        self.run = run
-        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-    def answer(self, reply: Reply) -> None:
-        if not self.reply.done():
-            self.reply.set_result(reply)
 
 
 class _Beside:
@@ -55,7 +42,9 @@ class Mailbox:
         self._kind = kind
         self._shared = shared
         self._waking = waking
-        self._queue: deque[_Waiting | _Beside] = deque()
+        self._queue: deque[Call | _Beside] = deque()
+        self._size = 0
+        self._running = False
         self._pump: asyncio.Task[None] | None = None
         self._turn: _Beside | None = None
         self._wanted = False
@@ -68,36 +57,30 @@ class Mailbox:
     @property
     def idle(self) -> bool:
         """Whether nothing keeps the actor in memory."""
-        return self._pump is None and not self._queue and (self.activation is None or not self.activation.busy)
+        return not self._running and not self._queue and (self.activation is None or not self.activation.busy)
 
     @property
     def waiting(self) -> int:
         """How many wait for their turn."""
         return len(self._queue)
 
-    def send(self, call: Call) -> asyncio.Future[Reply]:
-        """Queue a call. The reply is set once all that the call has seen or written is durable."""
+    def submit(self, call: Call) -> None:
+        """Queue a call. It gets its reply once all that it has seen or written is durable.
 
-        async def run(activation: Activation) -> bytes:
-            if call.method == ENSURE:
-                activation.ensure(msgspec.msgpack.decode(call.arguments, type=str))
-                return b""
-            method = self._kind.method(call.method)
-            return method.encode_result(await method.call(activation.instance, call.arguments))
-
-        return self.submit(run)
-
-    def submit(self, run: Callable[[Activation], Awaitable[bytes]]) -> asyncio.Future[Reply]:
-        """Queue any turn."""
-        waiting = _Waiting(run)
+        Where nothing else waits for the actor its turn begins at once, in the caller's step.
+        """
+        settings = self._shared.settings
         if self.closing:
-            waiting.answer(self._raised(ActorUnavailable(f"the node of {self.id} is leaving; the call did not run")))
-        elif len(self._queue) >= self._shared.settings.mailbox:
-            waiting.answer(self._raised(Overloaded(f"{len(self._queue)} calls wait for {self.id}; call again later")))
+            call.answer(Refused(reason=f"the node of {self.id} is leaving"))
+        elif len(self._queue) >= settings.mailbox:
+            self._overload(call, f"{len(self._queue)} calls wait")
+        elif self._size + call.size > settings.mailbox_bytes:
+            self._overload(call, f"{self._size} bytes of calls wait")
         else:
-            self._queue.append(waiting)
-            self._start_pump()
-        return waiting.reply
+            self._queue.append(call)
+            self._size += call.size
+            if not self._running:
+                self._start_pump(eagerly=self.activation is not None)
 
     def ring(self) -> None:
         """A schedule may be due: run it, on a new activation if need be."""
@@ -155,9 +138,17 @@ class Mailbox:
             await self.activation.close()
         self._fail_waiting(self._raised(ActorUnavailable(f"the node of {self.id} has stopped")))
 
-    def _start_pump(self) -> None:
-        if self._pump is None:
+    def _overload(self, call: Call, reason: str) -> None:
+        call.answer(self._raised(Overloaded(f"{reason} for {self.id}; call again later")))
+
+    def _start_pump(self, *, eagerly: bool = False) -> None:
+        if self._running:
+            return
+        self._running = True
+        if not eagerly:
             self._pump = asyncio.create_task(self._run(), name=f"{self.id} turns", context=contextvars.Context())
+        elif (pump := self._shared.eager.start(self._run(), name=f"{self.id} turns")) is not None:
+            self._pump = pump
 
     async def _run(self) -> None:
         try:
@@ -170,6 +161,7 @@ class Mailbox:
                     break
         finally:
             self._pump = None
+            self._running = False
             self.last_used = self._shared.clock.monotonic()
 
     async def _step(self) -> None:
@@ -192,8 +184,13 @@ class Mailbox:
         self._wanted = False
         if not self._queue:
             return
-        item = self._queue.popleft()
-        if isinstance(item, _Waiting):
+        item = self._next()
+        if isinstance(item, Call):
+            if item.reply is not None:
+                return
+            if item.left <= 0:
+                item.expire()
+                return
             await self._call(self.activation, item)
             if self._shared.settings.paranoid:
                 await self._end_if_idle(self.activation)
@@ -203,39 +200,39 @@ class Mailbox:
             item.granted.set_result(None)
             await item.over.wait()
 
-    async def _call(self, activation: Activation, waiting: _Waiting) -> None:
+    async def _call(self, activation: Activation, call: Call) -> None:
         self._shared.count.turns += 1
         try:
             async with activation.exclusive() as turn:
-                result = await waiting.run(activation)
+                result = await call.run(activation)
         except asyncio.CancelledError:
-            waiting.answer(self._raised(ActorUnavailable(f"the node of {self.id} has stopped")))
+            call.fail(f"the node of {self.id} has stopped", ran="maybe")
             raise
         except Exception as error:  # the border of the turn
-            self._release(activation, waiting, self._raised(error), wrote=False)
+            self._release(activation, call, self._raised(error), wrote=False)
         else:
-            self._release(activation, waiting, Returned(value=result), wrote=turn.writes or turn.committed)
+            self._release(activation, call, Returned(value=result), wrote=turn.writes or turn.committed)
 
-    def _release(self, activation: Activation, waiting: _Waiting, reply: Reply, *, wrote: bool) -> None:
+    def _release(self, activation: Activation, call: Call, reply: Reply, *, wrote: bool) -> None:
         """Let a reply out, an error like a result, once what it may tell of is durable."""
         commit = activation.last_commit
         if commit is None:
-            self._answer(activation, waiting, reply, None, wrote=wrote)
+            self._answer(activation, call, reply, None, wrote=wrote)
             return
 
         def settled(commit: asyncio.Future[None]) -> None:
             error = commit.exception()
             error = error if error is None or wrote else activation.fence.broken
-            self._answer(activation, waiting, reply, error, wrote=wrote)
+            self._answer(activation, call, reply, error, wrote=wrote)
 
         commit.add_done_callback(settled)
 
     def _answer(
-        self, activation: Activation, waiting: _Waiting, reply: Reply, error: BaseException | None, *, wrote: bool
+        self, activation: Activation, call: Call, reply: Reply, error: BaseException | None, *, wrote: bool
     ) -> None:
         """Answer, unless this node may not speak for the actor any more."""
         error = error or activation.silenced(wrote=wrote)
-        waiting.answer(reply if error is None else self._raised(error))
+        call.answer(reply if error is None else self._raised(error))
         self._shared.settings.faults.reach("reply_released")
 
     async def _activate(self) -> None:
@@ -259,7 +256,7 @@ class Mailbox:
     async def _end_if_idle(self, activation: Activation) -> None:
         if activation.last_commit is not None:
             await asyncio.wait([activation.last_commit])
-        if not self._queue and not activation.busy:
+        if not activation.busy:
             activation.end(ActorReset("paranoid"), again=False)
 
     async def _bury(self, activation: Activation) -> None:
@@ -274,11 +271,17 @@ class Mailbox:
 
     def _fail_waiting(self, reply: Reply) -> None:
         while self._queue:
-            item = self._queue.popleft()
-            if isinstance(item, _Waiting):
+            item = self._next()
+            if isinstance(item, Call):
                 item.answer(reply)
             else:
                 _refuse(item)
+
+    def _next(self) -> Call | _Beside:
+        item = self._queue.popleft()
+        if isinstance(item, Call):
+            self._size -= item.size
+        return item
 
     def _raised(self, error: BaseException) -> Raised:
         return Raised(failure=self._kind.failures.encode(error))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, get_type_hints
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -26,11 +25,12 @@ ENSURE = "-ensure"
 """The one call that is not a method, and cannot be one by its name: see `Namespace.ensure`."""
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A method and its encoded arguments."""
+class SentCall(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A method, its encoded arguments, and for how many seconds more its caller waits."""
 
     method: str
     arguments: bytes
+    left: float
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,9 +43,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Returned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """An encoded result."""
+    """A packed result, which is always encoded between nodes."""
 
-    value: bytes
+    value: Any
 
 
 class Raised(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -60,61 +60,20 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     address: str
 
 
-Reply = Returned | Raised | Elsewhere
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The call did not run: the node is leaving, or the actor changes hands. In a moment it may run somewhere."""
+
+    reason: str
+
+
+Reply = Returned | Raised | Elsewhere | Refused
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Calls of one stub, in order."""
 
     id: ActorId
-    calls: list[Call]
-
-
-class Method:
-    """How the arguments and the result of one method are copied: by msgpack, as its annotations say."""
-
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self.name = name
-        hints = get_type_hints(function, include_extras=True)
-        parameters = list(inspect.signature(function).parameters.values())[1:]
-        strange = [one.name for one in parameters if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-        if strange:
-            raise TypeError(f"{function.__qualname__} cannot be called as an actor's: it takes *{strange[0]}")
-        self._signature = inspect.Signature(parameters)
-        self._arguments = msgspec.defstruct(
-            f"{name}_arguments",
-            [_field(one, hints.get(one.name, Any)) for one in parameters],
-            kw_only=True,
-        )
-        self._names = [one.name for one in parameters]
-        self._decode_arguments = msgspec.msgpack.Decoder(self._arguments).decode
-        self._decode_result = msgspec.msgpack.Decoder(hints.get("return", Any)).decode
-        self._encode = msgspec.msgpack.Encoder().encode
-
-    def encode_arguments(self, args: Sequence[Any], kwargs: dict[str, Any]) -> bytes:
-        """The arguments as a caller gave them. Raises `TypeError` as the method itself would."""
-        if not kwargs and len(args) == len(self._names):
-            return self._encode(dict(zip(self._names, args, strict=True)))
-        return self._encode(self._signature.bind(*args, **kwargs).arguments)
-
-    def call(self, instance: object, arguments: bytes) -> Coroutine[Any, Any, Any]:
-        """The method's coroutine, on a copy of the arguments. Raises `msgspec.ValidationError`."""
-        decoded = self._decode_arguments(arguments)
-        given = {name: value for name in self._names if (value := getattr(decoded, name)) is not msgspec.UNSET}
-        coroutine: Coroutine[Any, Any, Any] = getattr(instance, self.name)(**given)
-        return coroutine
-
-    def encode_result(self, result: Any) -> bytes:
-        return self._encode(result)
-
-    def decode_result(self, result: bytes) -> Any:
-        return self._decode_result(result)
-
-
-def _field(parameter: inspect.Parameter, type: Any) -> Any:
-    if parameter.default is parameter.empty:
-        return (parameter.name, type)
-    return (parameter.name, type | msgspec.UnsetType if type is not Any else Any, msgspec.UNSET)
+    calls: list[SentCall]
 
 
 class Failures:

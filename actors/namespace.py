@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
 from actors.actor import Actor
+from actors.call import Pending
 from actors.database import Database
 from actors.kind import Kind
-from actors.messages import ENSURE, ActorId, Call, Method, Raised, Reply, Returned
+from actors.line import Line
+from actors.messages import ActorId
 from actors.queries import Queries
-from actors.router import Line, Router
+from actors.router import Router
 
 A = TypeVar("A", bound=Actor)
 
@@ -39,14 +40,18 @@ class Namespace(Generic[A]):
         self._database = database
         self._queries = queries
 
-    def get(self, name: str) -> A:
-        """A stub of the actor, typed as its class. Does nothing yet; calls on one stub arrive in their order."""
-        return cast(A, Stub(self._line(name)))
+    def get(self, name: str, *, timeout: float | None = None) -> A:
+        """A stub of the actor, typed as its class. Does nothing yet; calls on one stub arrive in their order.
+
+        Each call on it ends with `ActorUnavailable` after `timeout` seconds (None: `NodeSettings.call_limit`), on
+        whatever node the actor is. A call that has not begun by then never does.
+        """
+        return cast(A, Stub(self._line(name, timeout)))
 
     async def ensure(self, name: str, schedule: str = "alarm") -> None:
         """Make sure that a schedule of the actor is set, due now if it is not; for singletons, at the node's start."""
         arguments = msgspec.msgpack.encode(schedule)
-        await Reception(self._line(name).call(Call(method=ENSURE, arguments=arguments)), self._kind, None)
+        await self._line(name).call(None, arguments)
 
     async def exhausted(self) -> list[Exhausted]:
         """The schedules of this namespace that have used up their attempts."""
@@ -57,8 +62,8 @@ class Namespace(Generic[A]):
         """The names of all actors that have ever been active."""
         return [row["name"] for row in await self._database.many(self._queries["actor_list"], namespace=self.name)]
 
-    def _line(self, name: str) -> Line:
-        return self._router.line(ActorId(namespace=self.name, name=name), self._kind)
+    def _line(self, name: str, limit: float | None = None) -> Line:
+        return self._router.line(ActorId(namespace=self.name, name=name), self._kind, limit)
 
 
 class Stub:
@@ -67,12 +72,11 @@ class Stub:
     def __init__(self, line: Line) -> None:
         self._line = line
 
-    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+    def __getattr__(self, name: str) -> Callable[..., Pending]:
         line, method = self._line, self._line.kind.method(name)
 
-        def call(*args: Any, **kwargs: Any) -> Reception:
-            arguments = method.encode_arguments(args, kwargs)
-            return Reception(line.call(Call(method=name, arguments=arguments)), line.kind, method)
+        def call(*args: Any, **kwargs: Any) -> Pending:
+            return line.call(method, method.pack(args, kwargs))
 
         self.__dict__[name] = call
         return call
@@ -85,39 +89,3 @@ def line_of(stub: object) -> Line:
     """What is behind a stub."""
     assert isinstance(stub, Stub)
     return stub._line
-
-
-class Reception(Coroutine[Any, Any, Any]):
-    """A call under way, as the coroutine that a method call is: awaiting it gives the result or raises the error.
-
-    The call has started already, awaited or not. Whoever stops waiting does not stop it.
-    """
-
-    def __init__(self, reply: asyncio.Future[Reply], kind: Kind, method: Method | None) -> None:
-        self._reply = reply
-        self._kind = kind
-        self._method = method
-        self._steps: Generator[Any, Any, Any] | None = None
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        reply = yield from self._reply.__await__()
-        match reply:
-            case Returned(value=value):
-                return None if self._method is None else self._method.decode_result(value)
-            case Raised(failure=failure):
-                raise self._kind.failures.decode(failure)
-        raise AssertionError(reply)
-
-    def send(self, value: Any) -> Any:
-        if self._steps is None:
-            self._steps = self.__await__()
-        return self._steps.send(value)
-
-    def throw(self, *error: Any) -> Any:
-        if self._steps is None:
-            self._steps = self.__await__()
-        return self._steps.throw(*error)
-
-    def close(self) -> None:
-        if self._steps is not None:
-            self._steps.close()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -22,10 +21,10 @@ from actors.database import LOST, Database
 from actors.errors import ActorsError, LeaseLost
 from actors.kind import Kind
 from actors.lease import Lease
-from actors.messages import Batch
 from actors.namespace import Namespace
 from actors.placement import Placement
 from actors.queries import load_queries
+from actors.receiver import Receiver
 from actors.renewal import Renewal
 from actors.retry import Retry
 from actors.router import PATH, Router
@@ -37,10 +36,6 @@ A = TypeVar("A", bound=Actor)
 
 GIVE_BACK = 5.0
 """Seconds in which a leaving node tells the database so."""
-
-MAX_BODY = 64 << 20
-"""Bytes of a request from another node, well above what a batch of calls may hold."""
-
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """What a node has done since its start, and how it stands.
@@ -94,7 +89,6 @@ class Node:
         self.settings = settings or NodeSettings()
         self._database = database
         self._queries = load_queries("actors")
-        self._cluster_key = cluster_key
         self._kinds: dict[str, Kind] = {}
         self._lease = Lease(
             database=database,
@@ -128,7 +122,15 @@ class Node:
         )
         self.catalog = Catalog(kinds=self._kinds, shared=self._shared, waking=self._waking)
         self._router = Router(
-            catalog=self.catalog, clock=self.clock, cluster_key=cluster_key, limit=self.settings.call_limit
+            catalog=self.catalog, clock=self.clock, cluster_key=cluster_key, settings=self.settings
+        )
+        self._receiver = Receiver(
+            catalog=self.catalog,
+            kinds=self._kinds,
+            lease=self._lease,
+            clock=self.clock,
+            cluster_key=cluster_key,
+            faults=self.settings.faults,
         )
         self._stopping = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
@@ -151,7 +153,7 @@ class Node:
 
     def routes(self) -> list[web.RouteDef]:
         """What the host's web application must serve at the node's address, for calls from other nodes."""
-        return [web.post(PATH, self._receive)]
+        return [web.post(PATH, self._receiver.receive)]
 
     def statistics(self) -> Statistics:
         """Numbers for an operator."""
@@ -212,7 +214,7 @@ class Node:
                         ("lease", self._lease.keep(lambda: self.catalog.drop(lost))),
                         ("renewal", self._renew()),
                         ("alarms", self._alarms.ring(self.catalog.ring)),
-                        ("look", self._alarms.look(self._kinds, self.catalog.is_active, self.catalog.ring)),
+                        ("look", self._alarms.look(lambda: list(self._kinds), self.catalog.is_active)),
                         ("eviction", self.catalog.sweep()),
                     )
                 ]
@@ -227,6 +229,7 @@ class Node:
             async with asyncio.timeout(self.settings.drain_limit):
                 await self.catalog.stop()
                 await self._router.close()
+                await self._shared.eager.close()
 
     async def _renew(self) -> None:
         """Renew the lease: from a thread that watches this event loop, or here, where time is moved by hand."""
@@ -269,33 +272,8 @@ class Node:
                 self.settings.faults.reach("drain_released")
                 await self._lease.end()
 
-    async def _receive(self, request: web.Request) -> web.Response:
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if not hmac.compare_digest(given, f"Bearer {self._cluster_key}".encode()):
-            raise web.HTTPUnauthorized
-        if self.catalog.draining or not self._lease.trusted:
-            raise web.HTTPServiceUnavailable
-        try:
-            batch = msgspec.msgpack.decode(await _body(request), type=Batch)
-            mailbox = self.catalog.mailbox(batch.id)
-        except (msgspec.DecodeError, ActorsError) as error:
-            raise web.HTTPBadRequest(text=str(error)) from error
-        self.settings.faults.reach("call_received")
-        replies: list[Any] = await asyncio.gather(*(mailbox.send(call) for call in batch.calls))
-        return web.Response(body=msgspec.msgpack.encode(replies))
-
 
 def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-async def _body(request: web.Request) -> bytes:
-    """The whole body: other nodes may send more than the application takes from strangers."""
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise web.HTTPRequestEntityTooLarge(max_size=MAX_BODY, actual_size=len(body))
-    return bytes(body)

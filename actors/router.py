@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import deque
 
 import aiohttp
 import msgspec
 
+from actors.call import Pending
 from actors.catalog import Catalog
 from actors.clock import Clock
-from actors.errors import ActorsError, ActorUnavailable, NestedCall, Overloaded
+from actors.errors import ActorUnavailable
 from actors.kind import Kind
-from actors.messages import ActorId, Batch, Call, Elsewhere, Failures, Raised, Reply
-from actors.turn import current_turn
+from actors.line import Line, Visit
+from actors.messages import ActorId, Batch, Elsewhere, Refused, Reply
+from actors.shared import NodeSettings
 
 MAX_HOPS = 3
 """Nodes that a call follows a moving actor to before it asks the database again."""
@@ -22,40 +23,45 @@ MAX_HOPS = 3
 MAX_KNOWN = 100_000
 """Actors whose address is remembered."""
 
-MAX_WAITING = 10_000
-"""Calls of one stub to another node that wait for their request."""
+FIRST_PAUSE, LAST_PAUSE = 0.02, 0.2
+"""Seconds between two tries to reach an actor that no node takes calls for, growing from one to the other."""
 
-MAX_BATCH = 256
-"""Calls that go to another node in one request."""
+CONNECT = 2.0
+"""Seconds to connect to another node in."""
 
-MAX_BATCH_SIZE = 8 << 20
-"""Bytes of arguments behind which a request takes no further call."""
+GRACE = 1.0
+"""Seconds for which another node's answer is waited for when all callers have given up: it may say where to go next."""
 
 PATH = "/_actors/call"
 
 _decode_replies = msgspec.msgpack.Decoder(list[Reply]).decode
-_own = Failures(())
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class NotDelivered(Exception):
     """The request did not reach a node that takes calls; nothing of it ran."""
 
 
-class Router:
-    """Delivers calls. Follows actors that move, and waits out a takeover for as long as a call may take."""
+class Unanswered(Exception):
+    """The request was sent, and no answer came; what it asked for may have run."""
 
-    def __init__(self, *, catalog: Catalog, clock: Clock, cluster_key: str, limit: float) -> None:
+
+class Router:
+    """Delivers calls. Follows actors that move, and waits out a takeover for as long as a caller waits."""
+
+    def __init__(self, *, catalog: Catalog, clock: Clock, cluster_key: str, settings: NodeSettings) -> None:
         self.catalog = catalog
-        self._clock = clock
+        self.clock = clock
+        self.settings = settings
         self._cluster_key = cluster_key
-        self._limit = limit
         self._known: dict[ActorId, str] = {}
         self._lines: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
-    def line(self, id: ActorId, kind: Kind) -> Line:
-        """A new line of calls to an actor."""
-        return Line(id=id, kind=kind, router=self)
+    def line(self, id: ActorId, kind: Kind, limit: float | None = None) -> Line:
+        """A new line of calls to an actor, each of which may take so many seconds."""
+        return Line(id=id, kind=kind, router=self, limit=self.settings.call_limit if limit is None else limit)
 
     def is_elsewhere(self, id: ActorId) -> bool:
         """Whether the actor is known to be on another node."""
@@ -70,36 +76,39 @@ class Router:
 
     def start(self, line: Line) -> None:
         """Own the delivery of what waits in a line."""
+        if self._closed:
+            raise ActorUnavailable(f"the node has stopped; no call to {line.id} was made", ran="no")
         task = asyncio.create_task(line.deliver(), name=f"{line.id} calls", context=contextvars.Context())
         self._lines.add(task)
         task.add_done_callback(self._lines.discard)
 
-    async def deliver(self, id: ActorId, calls: list[Call]) -> list[Reply]:
-        """The replies to some calls, in order; `Raised` with `ActorUnavailable` where there is none in time."""
-        until = self._clock.monotonic() + self._limit
-        replies: list[Reply] = []
+    async def deliver(self, id: ActorId, calls: list[Pending]) -> None:
+        """Bring calls to the actor, in order, and have all of them answered."""
         hops = 0
-        while len(replies) < len(calls):
+        pause = FIRST_PAUSE
+        while calls := _in_time(calls):
             try:
-                answered = await self._once(id, calls[len(replies) :])
+                calls, reply = await self._once(id, calls)
+            except Unanswered as error:
+                for call in calls:
+                    call.fail(f"no answer to {call}: {error}; it may have run", ran="maybe")
+                return
             except NotDelivered as error:
+                reply = Refused(reason=str(error))
+            for call in calls:
+                call.begun = False
+            if isinstance(reply, Elsewhere):
+                hops += 1
+                self.remember(id, reply.address)
+                if hops % MAX_HOPS == 0:
+                    del self._known[id]
+            elif isinstance(reply, Refused):
                 self._known.pop(id, None)
-                if self._clock.monotonic() >= until:
-                    missing = len(calls) - len(replies)
-                    return replies + [_unavailable(f"{id} cannot be reached: {error}")] * missing
-                await self._clock.sleep(0.2)
-                continue
-            for reply in answered:
-                if isinstance(reply, Elsewhere):
-                    hops += 1
-                    self.remember(id, reply.address)
-                    if hops % MAX_HOPS == 0:
-                        del self._known[id]
-                    break
-                replies.append(reply)
-        return replies
+                await self.clock.sleep(pause)
+                pause = min(LAST_PAUSE, pause * 1.5)
 
     async def close(self) -> None:
+        self._closed = True
         lines = list(self._lines)
         for line in lines:
             line.cancel()
@@ -108,119 +117,56 @@ class Router:
         if self._session is not None:
             await self._session.close()
 
-    async def _once(self, id: ActorId, calls: list[Call]) -> list[Reply]:
+    async def _once(self, id: ActorId, calls: list[Pending]) -> tuple[list[Pending], Elsewhere | Refused | None]:
+        """Try once. Returns the calls that have not run, and why the first of them has not."""
         address = self._known.get(id)
         if address is None or self.catalog.is_active(id):
+            visit = Visit(calls)
             mailbox = self.catalog.mailbox(id)
-            return list(await asyncio.gather(*(mailbox.send(call) for call in calls)))
-        return await self._post(address, Batch(id=id, calls=calls))
+            for call in calls:
+                mailbox.submit(call)
+            await visit.over()
+            return visit.left, visit.reply
+        for call in calls:
+            call.begun = True
+        replies = await self._post(address, Batch(id=id, calls=[call.to_wire() for call in calls]), calls[-1].left)
+        for done, (call, reply) in enumerate(zip(calls, replies, strict=True)):
+            if isinstance(reply, (Elsewhere, Refused)):
+                return calls[done:], reply
+            call.answer(reply)
+        return [], None
 
-    async def _post(self, address: str, batch: Batch) -> list[Reply]:
+    async def _post(self, address: str, batch: Batch, limit: float) -> list[Reply]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._limit, connect=2.0),
                 headers={"Authorization": f"Bearer {self._cluster_key}"},
+                connector=aiohttp.TCPConnector(limit=0),
+                auto_decompress=False,
             )
+        timeout = aiohttp.ClientTimeout(total=limit + GRACE, connect=CONNECT)
         try:
-            async with self._session.post(address + PATH, data=msgspec.msgpack.encode(batch)) as response:
+            async with self._session.post(address + PATH, data=_encode(batch), timeout=timeout) as response:
                 if response.status == 503:
                     raise NotDelivered(f"the node at {address} takes no calls")
                 body = await response.read()
-                if response.status != 200:
-                    return [_unavailable(f"the node at {address} answered {response.status}")] * len(batch.calls)
-                return _decode_replies(body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotDelivered(str(error)) from error
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-            reason = f"no answer from the node at {address} ({type(error).__name__}); the call may have run"
-            return [_unavailable(reason)] * len(batch.calls)
-
-
-class Line:
-    """The calls of one stub. They arrive in the order in which they were made.
-
-    To an actor in this process they go at once; to another node those that wait go together, one request after another.
-    """
-
-    def __init__(self, *, id: ActorId, kind: Kind, router: Router) -> None:
-        self.id = id
-        self.kind = kind
-        self.router = router
-        self._waiting: deque[tuple[Call, asyncio.Future[Reply]]] = deque()
-        self._here = 0
-        self._delivering = False
-
-    def call(self, call: Call) -> asyncio.Future[Reply]:
-        """Start a call now. Raises `NestedCall` in a turn, and `Overloaded` where too many wait in this line."""
-        turn = current_turn()
-        if turn is not None:
-            raise NestedCall(f"a turn called {self.id}.{call.method}; call from ctx.spawn, or from a schedule")
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        if self._here or not (self._delivering or self.router.is_elsewhere(self.id)):
-            self._send_here(call, reply)
-        elif len(self._waiting) < MAX_WAITING:
-            self._enqueue(call, reply)
-        else:
-            raise Overloaded(f"{len(self._waiting)} calls of this stub wait for {self.id}; call again later")
-        return reply
-
-    async def deliver(self) -> None:
-        """Deliver what waits."""
-        batch: list[tuple[Call, asyncio.Future[Reply]]] = []
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unanswered(f"{type(error).__name__} at {address}") from error
+        if response.status != 200:
+            raise Unanswered(f"the node at {address} answered {response.status}: {body[:200]!r}")
         try:
-            while self._waiting:
-                batch = self._take()
-                replies = await self.router.deliver(self.id, [call for call, _ in batch])
-                for (_, future), reply in zip(batch, replies, strict=True):
-                    _set(future, reply)
-        except ActorsError as error:
-            self._fail(batch, error)
-        except asyncio.CancelledError:
-            self._fail(batch, ActorUnavailable("the node has stopped"))
-            raise
-        finally:
-            self._delivering = False
-
-    def _take(self) -> list[tuple[Call, asyncio.Future[Reply]]]:
-        """The next calls that go together."""
-        batch: list[tuple[Call, asyncio.Future[Reply]]] = []
-        size = 0
-        while self._waiting and len(batch) < MAX_BATCH and size < MAX_BATCH_SIZE:
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1][0].arguments)
-        return batch
-
-    def _send_here(self, call: Call, reply: asyncio.Future[Reply]) -> None:
-        """Into the mailbox of this node; from there on to wherever the actor turns out to be."""
-
-        def settled(done: asyncio.Future[Reply]) -> None:
-            self._here -= 1
-            answer = done.result()
-            if isinstance(answer, Elsewhere):
-                self.router.remember(self.id, answer.address)
-                self._enqueue(call, reply)
-            else:
-                _set(reply, answer)
-
-        self._here += 1
-        self.router.catalog.mailbox(self.id).send(call).add_done_callback(settled)
-
-    def _enqueue(self, call: Call, reply: asyncio.Future[Reply]) -> None:
-        self._waiting.append((call, reply))
-        if not self._delivering:
-            self._delivering = True
-            self.router.start(self)
-
-    def _fail(self, batch: list[tuple[Call, asyncio.Future[Reply]]], error: ActorsError) -> None:
-        for _, future in (*batch, *self._waiting):
-            _set(future, Raised(failure=_own.encode(error)))
-        self._waiting.clear()
+            replies = _decode_replies(body)
+        except msgspec.DecodeError as error:
+            raise Unanswered(f"the node at {address} answered what is not a reply: {error}") from error
+        if len(replies) != len(batch.calls):
+            raise Unanswered(f"the node at {address} answered {len(replies)} of {len(batch.calls)} calls")
+        return replies
 
 
-def _set(future: asyncio.Future[Reply], reply: Reply) -> None:
-    if not future.done():
-        future.set_result(reply)
-
-
-def _unavailable(message: str) -> Reply:
-    return Raised(failure=_own.encode(ActorUnavailable(message)))
+def _in_time(calls: list[Pending]) -> list[Pending]:
+    """The calls that somebody waits for; the others are told that they did not run."""
+    for call in calls:
+        if call.reply is None and call.left <= 0:
+            call.expire()
+    return [call for call in calls if call.reply is None]

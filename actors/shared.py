@@ -11,13 +11,14 @@ from actors.alarms import Alarms
 from actors.clock import DatabaseClock
 from actors.committer import Committer
 from actors.database import Database
+from actors.eager import Eager
 from actors.faults import FaultPoints
 from actors.lease import Lease
 from actors.queries import Queries
 
 
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds, but for `mailbox`: how many calls an actor lets wait before it refuses more.
+    """Seconds, but for `mailbox` and `mailbox_bytes`: how many calls, and bytes of them, an actor lets wait.
 
     For tests: `paranoid` ends each activation after each call, as nothing may depend on a field that survives; `faults`
     is told of each moment of the node's work at which it may be disturbed.
@@ -29,6 +30,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     idle: float = 60.0
     drain_limit: float = 30.0
     mailbox: int = 10_000
+    mailbox_bytes: int = 64 << 20
     paranoid: bool = False
     faults: FaultPoints = FaultPoints()
 
@@ -55,3 +57,4 @@ class Shared:
     committer: Committer
     alarms: Alarms
     count: Count = field(default_factory=Count)
+    eager: Eager = field(default_factory=Eager)

@@ -13,11 +13,12 @@ from aiohttp import web
 
 from actors.activation import Activation
 from actors.actor import Actor
+from actors.call import Errand
 from actors.clock import Clock, SystemClock
 from actors.database import Database
 from actors.fake_clock import FakeClock
 from actors.mailbox import Mailbox
-from actors.messages import ActorId, Raised
+from actors.messages import ActorId, Raised, Reply
 from actors.namespace import Namespace, line_of
 from actors.node import Node
 from actors.processes import NodeProcess, ProcessCluster
@@ -47,7 +48,7 @@ async def run_in_actor(stub: A, function: Callable[[A], Awaitable[R]]) -> R:
         return b""
 
     mailbox = _mailbox(stub)
-    reply = await mailbox.submit(run)
+    reply = await _do(stub, run)
     if isinstance(reply, Raised):
         raise line_of(stub).kind.failures.decode(reply.failure)
     assert kept, f"{mailbox.id} belongs to another node"
@@ -64,7 +65,7 @@ async def run_alarm(stub: Actor, schedule: str = "alarm") -> bool:
             started.append(activation.runs.start(schedule))
         return b""
 
-    await _mailbox(stub).submit(run)
+    await _do(stub, run)
     if started:
         await asyncio.wait(started)
     return bool(started)
@@ -78,6 +79,13 @@ async def evict(stub: Actor) -> None:
 async def list_ids(namespace: Namespace[Any]) -> list[ActorId]:
     """All actors of a namespace that have ever been active."""
     return [ActorId(namespace=namespace.name, name=name) for name in await namespace.names()]
+
+
+async def _do(stub: object, run: Callable[[Activation], Awaitable[bytes]]) -> Reply:
+    line = line_of(stub)
+    errand = Errand(run, id=line.id, kind=line.kind, clock=line.router.clock, limit=line.limit)
+    _mailbox(stub).submit(errand)
+    return await errand.done
 
 
 def _mailbox(stub: object) -> Mailbox:

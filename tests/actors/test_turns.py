@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from probe import ProbeError, Setup, cluster, until
 
-from actors import ActorReset, CallFailed, Database, NestedCall, TurnTimeout, WrongRowCount
+from actors import ActorReset, BadCall, CallFailed, Database, NestedCall, TurnTimeout, WrongRowCount
 from actors.testing import evict
 
 
@@ -56,7 +56,7 @@ async def test_arguments_and_results_are_copied(alone: Setup) -> None:
 async def test_arguments_that_do_not_fit_are_refused(alone: Setup) -> None:
     with pytest.raises(TypeError, match="unexpected keyword"):
         await alone.get().increment(bye=1)  # type: ignore[call-arg]
-    with pytest.raises(CallFailed, match=r"Expected `int`"):
+    with pytest.raises(BadCall, match=r"Probe.increment: Expected `int`, got `str` - at `\$.by`"):
         await alone.get().increment("x")  # type: ignore[arg-type]
 
 
