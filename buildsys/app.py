@@ -40,6 +40,7 @@ from buildsys.objects import scheduler, triggers
 from buildsys.objects.build_buddy import BuildBuddy, BuildLimits
 from buildsys.objects.builder import Builder, PlanDefaults
 from buildsys.objects.dispatcher import Dispatcher
+from buildsys.objects.log_verification import LogVerification
 from buildsys.objects.scheduler import Scheduler
 from buildsys.objects.triggers import Triggers
 from buildsys.postgres import EmbeddedPostgres
@@ -183,6 +184,9 @@ class App:
                     hints=hints,
                     forge=GitHub(),
                     ready=lambda: _ready(database),
+                    verification=LogVerification(
+                        builds=stores.builds, logs=stores.logs, key=self._derived_key("log seal")
+                    ),
                 ),
                 settings=WebSettings(
                     public_url=public_url,
@@ -232,7 +236,14 @@ class App:
         return node.namespace(
             "build",
             BuildBuddy,
-            lambda ctx: BuildBuddy(ctx, projects=stores.projects, assignments=assignments, hints=hints, limits=limits),
+            lambda ctx: BuildBuddy(
+                ctx,
+                projects=stores.projects,
+                assignments=assignments,
+                hints=hints,
+                limits=limits,
+                seal_key=self._derived_key("log seal"),
+            ),
             errors=(BuildsysError,),
         )
 
@@ -268,6 +279,7 @@ class App:
                 hints=hints,
                 max_running=self._config.max_running,
                 start_concurrency=self._config.start_concurrency,
+                seal_key=self._derived_key("log seal"),
             ),
             retry=RETRIED_FOR_EVER,
         )

@@ -60,8 +60,8 @@ class Client:
     ) -> None:
         await self._http.close()
 
-    async def get(self, path: str, **query: str | int | None) -> Any:
-        return await self._call("GET", path, query=query)
+    async def get(self, path: str, *, patience: float | None = None, **query: str | int | None) -> Any:
+        return await self._call("GET", path, query=query, patience=patience)
 
     async def post(self, path: str, body: Mapping[str, object] | None = None, *, patience: float | None = None) -> Any:
         return await self._call("POST", path, body=body or {}, patience=patience)

@@ -14,6 +14,7 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
+import zstandard
 
 from buildsys.core.build import Outcome
 from buildsys.core.plan import JobPlan
@@ -114,6 +115,11 @@ class LogBatch(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     def __post_init__(self) -> None:
         if self.end < self.offset:
             raise ValueError(f"the log cannot go from {self.offset} to {self.end}")
+
+    @property
+    def size(self) -> int:
+        """The bytes that the frame says it unfolds to. Raises `zstandard.ZstdError` for what is no frame."""
+        return zstandard.frame_content_size(self.frame)
 
 
 class StepStopped(msgspec.Struct, frozen=True, kw_only=True, tag="step_stopped"):

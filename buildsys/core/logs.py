@@ -10,16 +10,38 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import zstandard
+
+from buildsys.core.assignment import FRAME_LIMIT
+from buildsys.errors import BuildsysError
 
 LINES = "lines"
+GAP = "gap"
+TRUNCATED = "truncated"
 END = "end"
+
+
+class LogChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be appended: a frame of `lines` lines and `size` bytes, or one event. It has no place yet."""
+
+    kind: str
+    at: datetime
+    job: str | None = None
+    step: int | None = None
+    source: tuple[int, int] | None = None
+    frame: bytes | None = None
+    lines: int = 1
+    size: int = 0
+    data: dict[str, Any] | None = None
 
 
 class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Entries [first, last] as they are stored: a zstd frame of output, or one event (`first == last`).
 
     `kind` is `lines` or the event's name: `build_starting`, `build_running`, `job_started`, `container_started`,
-    `step_started`, `step_stopped`, `job_stopped`, `cancel_requested`, `gap`, and as the very last `end`, which seals.
+    `step_started`, `step_stopped`, `job_stopped`, `cancel_requested`, `time_limit`; `gap` where output is lost,
+    `truncated` where a limit cut it; and as the very last `end`, which seals. `source` are the raw bytes of the step's
+    output that the frame stands for, `size` the bytes that it unfolds to. `mac` is the record's link in the chain.
     """
 
     first: int
@@ -28,8 +50,17 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     job: str | None = None
     step: int | None = None
+    source: tuple[int, int] | None = None
     frame: bytes | None = None
+    size: int = 0
     data: dict[str, Any] | None = None
+    mac: bytes = b""
+
+
+class BadFrame(BuildsysError):
+    """A stored frame that does not open, or unfolds to more than any runner sends."""
+
+    code = "bad_frame"
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,3 +74,15 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str | None = None
     partial: bool = False
     data: dict[str, Any] | None = None
+
+
+def unfold(record: LogRecord) -> bytes:
+    """The bytes that the record's lines were printed as; none for an event. Raises `BadFrame`."""
+    if record.frame is None:
+        return b""
+    try:
+        if zstandard.frame_content_size(record.frame) > FRAME_LIMIT:
+            raise BadFrame(f"the frame at entry {record.first} unfolds to more than {FRAME_LIMIT} bytes")
+        return zstandard.ZstdDecompressor().decompress(record.frame, max_output_size=FRAME_LIMIT)
+    except zstandard.ZstdError as error:
+        raise BadFrame(f"the frame at entry {record.first} does not open: {error}") from error

@@ -16,12 +16,13 @@ import structlog
 from actors import Actor, Context, scheduled
 from buildsys.core.assignment import Assignment, Position, Report, ReportReply, Source
 from buildsys.core.build import Outcome, State
-from buildsys.core.logs import END
+from buildsys.core.logs import END, LogChange
 from buildsys.core.project import Project
 from buildsys.core.trigger import default_env
 from buildsys.errors import BuildsysError
-from buildsys.objects.build_life import BuildLife, JobLife, LogChange
+from buildsys.objects.build_life import BuildLife, JobLife
 from buildsys.objects.build_rows import load_life, save_life
+from buildsys.objects.log_sequence import LogSequence
 from buildsys.store.assignments import Assignments
 from buildsys.store.hints import Hints
 from buildsys.store.projects import Projects
@@ -54,7 +55,14 @@ class BuildBuddy(Actor):
     """Owns one build. Decides when its jobs are offered, ended and over, and writes its log's one sequence."""
 
     def __init__(
-        self, ctx: Context, *, projects: Projects, assignments: Assignments, hints: Hints, limits: BuildLimits
+        self,
+        ctx: Context,
+        *,
+        projects: Projects,
+        assignments: Assignments,
+        hints: Hints,
+        limits: BuildLimits,
+        seal_key: bytes,
     ) -> None:
         super().__init__(ctx)
         self._projects = projects
@@ -62,19 +70,18 @@ class BuildBuddy(Actor):
         self._hints = hints
         self._limits = limits
         self._id = UUID(ctx.name)
+        self._sequence = LogSequence(ctx, build=self._id, key=seal_key)
 
     async def on_activate(self) -> None:
         """Read what is stored: rows and the log's tail are all there is to know."""
         self._row: Any = await self.ctx.database.one(QUERIES["build_get"], id=self._id)
-        self._cursor = 0
         self._active_since = self.ctx.clock.now()
         self._sign_of_life = dict[str, float]()
         if self._row is None:
             self._life = BuildLife(id=self._id, jobs={}, state=State.STOPPED)
             return
         self._life = await load_life(self.ctx, self._row)
-        tail = await self.ctx.database.one(QUERIES["log_tail"], build=self._id)
-        self._cursor = tail["last"] if tail else 0
+        await self._sequence.load()
 
     async def start_build(self) -> None:
         """Take the build out of the queue and offer its first jobs. Does nothing for one that has left it already."""
@@ -285,33 +292,18 @@ class BuildBuddy(Actor):
             )
             self.ctx.after_commit(lambda: self._hints.send("assignments"))
         save_life(self.ctx, self._life)
-        for record in self._life.take_changes():
-            self._append(record)
+        for change in self._life.take_changes():
+            self._append(change)
 
-    def _append(self, record: LogChange) -> None:
-        first, self._cursor = self._cursor + 1, self._cursor + record.lines
-        source_from, source_to = record.source or (None, None)
-        self.ctx.execute(
-            QUERIES["log_append"],
-            build=self._id,
-            first=first,
-            last=self._cursor,
-            kind=record.kind,
-            at=record.at,
-            job=record.job,
-            step=record.step,
-            source_from=source_from,
-            source_to=source_to,
-            frame=record.frame,
-            data=record.data,
-        )
+    def _append(self, change: LogChange) -> None:
+        record = self._sequence.append(change)
         self.ctx.after_commit(lambda: self._hints.send(f"log:{self._id}"))
         if record.kind == END:
             for name in self.ctx.schedules():
                 self.ctx.unschedule(name)
             self.ctx.after_commit(lambda: self._hints.send("queue"))
             ran = record.at - (self._life.starting_at or record.at)
-            self._log("build_stopped", **(record.data or {}), seconds=ran.total_seconds())
+            self._log("build_stopped", **(change.data or {}), seconds=ran.total_seconds())
 
     def _log(self, event: str, **data: Any) -> None:
         """Tell the operator, once it is so."""

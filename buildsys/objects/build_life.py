@@ -22,7 +22,7 @@ from buildsys.core.assignment import (
     StepStopped,
 )
 from buildsys.core.build import Outcome, State
-from buildsys.core.logs import END, LINES
+from buildsys.core.logs import END, GAP, LINES, LogChange
 from buildsys.core.plan import JobPlan, Plan
 
 WORST_FIRST = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.CANCELED, Outcome.FAILED)
@@ -74,20 +74,6 @@ class JobLife:
             started=tuple(s.number for s in self.steps.values() if s.started_at is not None),
             stopped={s.number: s.outcome for s in self.steps.values() if s.outcome is not None},
         )
-
-
-@dataclass(slots=True)
-class LogChange:
-    """A record to append. Its place in the sequence is given when it is written."""
-
-    kind: str
-    at: datetime
-    lines: int = 1
-    job: str | None = None
-    step: int | None = None
-    source: tuple[int, int] | None = None
-    frame: bytes | None = None
-    data: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -191,7 +177,7 @@ class BuildLife:
     def lose_job(self, job: JobLife, now: datetime, *, reason: str) -> None:
         """Give up a job that nobody can report the end of; what it may have printed since is a gap in the log."""
         if not job.is_stopped and job.runner is not None:
-            self._tell("gap", now, job=job.plan.id, step=job.position.step, reason=reason)
+            self._tell(GAP, now, job=job.plan.id, step=job.position.step, reason=reason)
         self.stop_job(job, Outcome.ERRORED, now, reason=reason)
 
     def order_stop(self, outcome: Outcome, now: datetime, *, reason: str | None = None) -> None:
@@ -260,6 +246,7 @@ class BuildLife:
                 kind=LINES,
                 at=batch.at,
                 lines=batch.lines,
+                size=batch.size,
                 job=job.plan.id,
                 step=step.number,
                 source=(batch.offset, batch.end),

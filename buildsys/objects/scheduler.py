@@ -10,9 +10,13 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
-from actors import Actor, Context, Namespace
+from actors import Actor, Context, Namespace, Transaction
+from buildsys.core.build import Outcome
+from buildsys.core.logs import END, LogChange
+from buildsys.core.seal import Chain
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.store.hints import Hints
+from buildsys.store.logs import log_columns
 from buildsys.store.queries import QUERIES
 
 TICK = 1.0
@@ -35,13 +39,21 @@ class Scheduler(Actor):
     """Claims queued builds within the limits of system, account and project, and starts at most so many at a time."""
 
     def __init__(
-        self, ctx: Context, *, buddies: Namespace[BuildBuddy], hints: Hints, max_running: int, start_concurrency: int
+        self,
+        ctx: Context,
+        *,
+        buddies: Namespace[BuildBuddy],
+        hints: Hints,
+        max_running: int,
+        start_concurrency: int,
+        seal_key: bytes,
     ) -> None:
         super().__init__(ctx)
         self._buddies = buddies
         self._hints = hints
         self._max_running = max_running
         self._start_concurrency = start_concurrency
+        self._seal_key = seal_key
         self._starting: set[UUID] = set()
 
     async def on_activate(self) -> None:
@@ -50,9 +62,7 @@ class Scheduler(Actor):
     async def alarm(self) -> None:
         """Claim what may start now, say of the others why they wait, and start what was claimed."""
         async with self.ctx.transaction() as tx:
-            await tx.execute(
-                QUERIES["queue_give_up"], starts=STARTS, seconds=STALE, reason="it could not be started; see the log"
-            )
+            await self._give_up(tx)
             room = self._start_concurrency - len(self._starting)
             stale = await tx.many(QUERIES["queue_stale"], seconds=STALE, size=room)
             claimed = await tx.many(QUERIES["queue_claim"], max_running=self._max_running, size=room - len(stale))
@@ -62,6 +72,16 @@ class Scheduler(Actor):
             if row["build"] not in self._starting:
                 self._starting.add(row["build"])
                 self.ctx.spawn(self._start(row["build"]), name=f"start-{row['build']}")
+
+    async def _give_up(self, tx: Transaction) -> None:
+        """End the builds that cannot be started, and seal their logs."""
+        reason = "it could not be started; see the log of the server"
+        for row in await tx.many(QUERIES["queue_give_up"], starts=STARTS, seconds=STALE, reason=reason):
+            data = {"outcome": Outcome.ERRORED, "reason": reason}
+            end = Chain(key=self._seal_key, build=row["id"]).append(
+                LogChange(kind=END, at=row["stopped_at"], data=data)
+            )
+            await tx.execute(QUERIES["log_append"], **log_columns(row["id"], end))
 
     async def _start(self, build: UUID) -> None:
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from actors import Database
 from buildsys.core.logs import LogRecord
@@ -18,16 +21,18 @@ class Logs:
     async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
         """At most `size` records holding entries behind the cursor `after`; the first may begin before it."""
         rows = await self._database.many(QUERIES["log_read"], build=build, after=after, size=size)
-        return [
-            LogRecord(
-                first=row["first"],
-                last=row["last"],
-                kind=row["kind"],
-                at=row["at"],
-                job=row["job"],
-                step=row["step"],
-                frame=row["frame"],
-                data=row["data"],
-            )
-            for row in rows
-        ]
+        return [_record(row) for row in rows]
+
+
+def log_columns(build: UUID, record: LogRecord) -> dict[str, Any]:
+    """The record as the query `log_append` takes it."""
+    source_from, source_to = record.source or (None, None)
+    columns = msgspec.structs.asdict(record)
+    del columns["source"]
+    return {"build": build, **columns, "source_from": source_from, "source_to": source_to}
+
+
+def _record(row: Any) -> LogRecord:
+    columns = dict(row)
+    source_from, source_to = columns.pop("source_from"), columns.pop("source_to")
+    return LogRecord(**columns, source=None if source_from is None else (source_from, source_to))

@@ -17,7 +17,7 @@ from buildsys.web.logs import LogRoutes
 from buildsys.web.middleware import add_headers, answer_errors, identify
 from buildsys.web.projects import ProjectRoutes
 from buildsys.web.runners import RunnerRoutes
-from buildsys.web.services import Builder, Dispatcher, Hints, Ready, Stores, WebSettings
+from buildsys.web.services import Builder, Dispatcher, Hints, Ready, Stores, Verification, WebSettings
 from buildsys.web.tokens import TokenRoutes
 from buildsys.web.webhooks import WebhookRoutes
 
@@ -35,6 +35,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     hints: Hints
     forge: Forge
     ready: Ready
+    verification: Verification
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -76,7 +77,7 @@ def routes(
     webhooks = WebhookRoutes(stores=stores, forge=services.forge, hints=services.hints)
     projects = ProjectRoutes(stores=stores, settings=settings)
     builds = BuildRoutes(stores=stores, builder=services.builder)
-    logs = LogRoutes(stores=stores, feed=feed, authentication=authentication)
+    logs = LogRoutes(stores=stores, feed=feed, authentication=authentication, verification=services.verification)
     tokens = TokenRoutes(stores=stores)
     runners = RunnerRoutes(dispatcher=services.dispatcher)
     return [
@@ -102,6 +103,7 @@ def routes(
         Route("POST", "/api/v1/builds/{build}/cancel", builds.cancel, ADMIN),
         Route("POST", "/api/v1/builds/{build}/retry", builds.retry, ADMIN),
         Route("GET", "/api/v1/builds/{build}/logs", logs.read, ADMIN),
+        Route("GET", "/api/v1/builds/{build}/logs/verification", logs.verify, ADMIN),
         Route("POST", "/api/v1/tokens", tokens.create, ADMIN),
         Route("GET", "/api/v1/tokens", tokens.list, ADMIN),
         Route("DELETE", "/api/v1/tokens/{token}", tokens.revoke, ADMIN),

@@ -7,17 +7,8 @@ An entry of a `lines` record is a line, an unterminated last line included, so t
 from __future__ import annotations
 
 import msgspec
-import zstandard
 
-from buildsys.core.assignment import FRAME_LIMIT
-from buildsys.core.logs import END, LINES, LogEntry, LogRecord
-from buildsys.errors import BuildsysError
-
-
-class BadFrame(BuildsysError):
-    """A stored frame that does not open, or unfolds to more than any runner sends."""
-
-    code = "bad_frame"
+from buildsys.core.logs import END, LINES, LogEntry, LogRecord, unfold
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +31,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def printed(self) -> bytes:
         """The bytes of its lines, exactly as they were printed."""
-        printed = _unfold(self.record)
+        printed = unfold(self.record)
         if self.first > self.record.first:
             printed = printed.split(b"\n", self.first - self.record.first)[-1]
         if self.last < self.record.last:
@@ -57,8 +48,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size(self) -> int:
         """About how many bytes it stands for."""
-        frame = self.record.frame
-        return 256 if frame is None else max(256, zstandard.frame_content_size(frame))
+        return max(256, self.record.size)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,14 +104,3 @@ def event(piece: Piece) -> Event:
         data = {**(record.data or {}), "cursor": record.first, **place}
     encoded = b"id: %d\nevent: %s\ndata: %s\n\n" % (piece.last, record.kind.encode(), msgspec.json.encode(data))
     return Event(last=piece.last, kind=record.kind, job=record.job, step=record.step, encoded=encoded)
-
-
-def _unfold(record: LogRecord) -> bytes:
-    if record.frame is None:
-        return b""
-    try:
-        if zstandard.frame_content_size(record.frame) > FRAME_LIMIT:
-            raise BadFrame(f"the frame at entry {record.first} unfolds to more than {FRAME_LIMIT} bytes")
-        return zstandard.ZstdDecompressor().decompress(record.frame, max_output_size=FRAME_LIMIT)
-    except zstandard.ZstdError as error:
-        raise BadFrame(f"the frame at entry {record.first} does not open: {error}") from error

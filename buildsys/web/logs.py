@@ -17,7 +17,7 @@ from buildsys.web.builds import build_id
 from buildsys.web.codec import BadRequest, Text, decode_query, json_response
 from buildsys.web.log_events import Event, Filter, Piece, behind, entries
 from buildsys.web.log_feed import LogFeed
-from buildsys.web.services import Stores
+from buildsys.web.services import Stores, Verification
 
 PART = 8 << 20
 """Bytes of log after which a limited answer ends before its limit; it says where to go on."""
@@ -69,11 +69,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogRoutes:
-    def __init__(self, *, stores: Stores, feed: LogFeed, authentication: Authentication) -> None:
+    def __init__(
+        self, *, stores: Stores, feed: LogFeed, authentication: Authentication, verification: Verification
+    ) -> None:
         self._builds = stores.builds
         self._logs = stores.logs
         self._feed = feed
         self._authentication = authentication
+        self._verification = verification
 
     async def read(self, request: web.Request) -> web.StreamResponse:
         """The log behind a cursor, in the form that `Accept` names; JSON where it names none of ours."""
@@ -92,6 +95,10 @@ class LogRoutes:
         if text and query.limit is not None:
             return await self._text(reading, query.limit)
         return await self._entries(reading, query.limit or USUAL)
+
+    async def verify(self, request: web.Request) -> web.Response:
+        """Whether the log is complete, incomplete, broken (and where), or still open."""
+        return json_response(await self._verification.verify(build_id(request)))
 
     async def _follow(self, request: web.Request, reading: Reading) -> web.StreamResponse:
         """Events as they come, up to the end; 204 keeps a browser that has seen the end from asking again.

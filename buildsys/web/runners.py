@@ -55,7 +55,7 @@ def _decode(body: bytes, type: type[_Message]) -> _Message:
 def _check_frame(batch: LogBatch) -> None:
     """Refuse output that no reader could be given: the frame's header says how much it holds. It is not unfolded."""
     try:
-        size = zstandard.frame_content_size(batch.frame)
+        size = batch.size
     except zstandard.ZstdError:
         raise Invalid("Expected a zstd frame - at `$.items[...].frame`") from None
     if not batch.lines <= size <= FRAME_LIMIT:

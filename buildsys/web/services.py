@@ -11,6 +11,7 @@ import msgspec
 
 from buildsys.core.assignment import Poll, PollReply, Report, ReportReply
 from buildsys.core.project import Project
+from buildsys.core.seal import Verdict
 from buildsys.store.builds import Builds
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.logs import Logs
@@ -49,6 +50,13 @@ class Hints(Protocol):
 
     def subscribe(self, topic: str) -> AbstractContextManager[asyncio.Event]:
         """An event that every hint of the topic sets; the reader clears it before it looks."""
+
+
+class Verification(Protocol):
+    """Proves logs."""
+
+    async def verify(self, build: UUID) -> Verdict:
+        """What the build's log is worth. Raises `NotFound`."""
 
 
 class Ready(Protocol):

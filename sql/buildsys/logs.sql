@@ -1,11 +1,17 @@
 -- name: log_append :exec
 -- The next record of a build's sequence; its place is given by the build's actor.
-INSERT INTO log_records (build, first, last, kind, at, job, step, source_from, source_to, frame, data)
-VALUES (:build, :first, :last, :kind, :at, :job, :step, :source_from, :source_to, :frame, :data);
+INSERT INTO log_records (build, first, last, kind, at, job, step, source_from, source_to, frame, size, data, mac)
+VALUES (:build, :first, :last, :kind, :at, :job, :step, :source_from, :source_to, :frame, :size, :data, :mac);
 
 -- name: log_tail :one
--- The last cursor of a build's sequence, 0 before the first entry.
-SELECT coalesce(max(last), 0) AS last FROM log_records WHERE build = :build;
+-- Where a build's sequence ends: its last cursor and link, and how many lines and bytes it holds; no row before the first.
+SELECT last, mac, lines, size FROM (
+    SELECT last, mac, first,
+        (sum(last - first + 1) FILTER (WHERE kind = 'lines') OVER ())::bigint AS lines, (sum(size) OVER ())::bigint AS size
+    FROM log_records WHERE build = :build
+) AS records
+ORDER BY first DESC
+LIMIT 1;
 
 -- name: log_positions :many
 -- Where the stored output of each step ends.
@@ -13,7 +19,7 @@ SELECT job, step, max(source_to) AS source_to FROM log_records WHERE build = :bu
 
 -- name: log_read :many
 -- Records that hold entries behind a cursor, in order, at most `size` of them.
-SELECT first, last, kind, at, job, step, frame, data FROM log_records
+SELECT first, last, kind, at, job, step, source_from, source_to, frame, size, data, mac FROM log_records
 WHERE build = :build
   AND first >= coalesce((SELECT max(first) FROM log_records WHERE build = :build AND first <= :after + 1), 0)
   AND last > :after

@@ -73,8 +73,9 @@ WHERE build IN (
 )
 RETURNING build;
 
--- name: queue_give_up :exec
--- End the builds whose actor could not start them in so many claims: there is nobody else left to do it.
+-- name: queue_give_up :many
+-- End the builds whose actor could not start them in so many claims: there is nobody else left to do it. Their logs are
+-- still empty, and are to be sealed.
 WITH hopeless AS (
     DELETE FROM queue WHERE starts >= :starts AND claimed_at < now() - make_interval(secs => :seconds) RETURNING build
 ), stopped AS (
@@ -85,8 +86,7 @@ WITH hopeless AS (
     UPDATE jobs SET state = 'stopped', outcome = 'errored', reason = :reason, stopped_at = now()
     WHERE build IN (SELECT id FROM stopped)
 )
-INSERT INTO log_records (build, first, last, kind, at, data)
-SELECT id, 1, 1, 'end', now(), jsonb_build_object('outcome', 'errored', 'reason', :reason::text) FROM stopped;
+SELECT id, now() AS stopped_at FROM stopped;
 
 -- name: queue_length :one
 -- How many builds wait.

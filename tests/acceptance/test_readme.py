@@ -129,7 +129,9 @@ def _routes() -> list[tuple[str, str, str]]:
     settings = WebSettings(public_url="http://localhost", session_key=bytes(32), allow_local_repositories=False)
     found = routes(
         stores=Stores(projects=nobody, builds=nobody, deliveries=nobody, logs=nobody, tokens=nobody),
-        services=Services(builder=nobody, dispatcher=nobody, hints=nobody, forge=GitHub(), ready=nobody),
+        services=Services(
+            builder=nobody, dispatcher=nobody, hints=nobody, forge=GitHub(), ready=nobody, verification=nobody
+        ),
         settings=settings,
         authentication=Authentication(tokens=nobody, settings=settings),
         feed=nobody,

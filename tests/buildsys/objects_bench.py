@@ -42,6 +42,8 @@ from buildsys.store.logs import Logs
 from buildsys.store.projects import Projects
 from buildsys.store.secrets import Cipher
 
+SEAL_KEY = b"a seal"
+
 LIMITS = BuildLimits(startup=120.0, silence=120.0, grace=1.0)
 
 
@@ -169,7 +171,14 @@ class Bench:
         clock = clock or SystemClock()
 
         def make(ctx: Context) -> BuildBuddy:
-            return buddy(ctx, projects=self.projects, assignments=self.assignments, hints=self.hints, limits=limits)
+            return buddy(
+                ctx,
+                projects=self.projects,
+                assignments=self.assignments,
+                hints=self.hints,
+                limits=limits,
+                seal_key=SEAL_KEY,
+            )
 
         def declare(node: Node) -> Objects:
             builds = node.namespace("build", buddy, make)
@@ -177,7 +186,12 @@ class Bench:
                 "scheduler",
                 Scheduler,
                 lambda ctx: Scheduler(
-                    ctx, buddies=builds, hints=self.hints, max_running=max_running, start_concurrency=6
+                    ctx,
+                    buddies=builds,
+                    hints=self.hints,
+                    max_running=max_running,
+                    start_concurrency=6,
+                    seal_key=SEAL_KEY,
                 ),
             )
             dispatcher = Dispatcher(assignments=self.assignments, buddies=builds, hints=self.hints, clock=clock)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+import zstandard
 
 from buildsys.core.assignment import ContainerStarted, Item, JobStopped, LogBatch, StepStarted, StepStopped
 from buildsys.core.build import Outcome, State
@@ -43,7 +44,7 @@ def run(life: BuildLife, name: str, outcome: Outcome = Outcome.SUCCESS) -> JobLi
         ContainerStarted(container="c1", driver="process", at=NOW),
         StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=NOW),
         StepStarted(step=1, at=NOW),
-        LogBatch(step=1, offset=0, end=6, lines=1, frame=b"hello\n", at=NOW),
+        LogBatch(step=1, offset=0, end=6, lines=1, frame=zstandard.compress(b"hello\n"), at=NOW),
         StepStopped(step=1, outcome=outcome, exit_code=0 if outcome == Outcome.SUCCESS else 1, at=NOW),
         JobStopped(outcome=outcome, at=NOW),
     ]
@@ -122,7 +123,7 @@ def test_repeated_items_change_nothing() -> None:
     before = len(life.records)
     for item in (
         StepStarted(step=1, at=NOW),
-        LogBatch(step=1, offset=0, end=6, lines=1, frame=b"hello\n", at=NOW),
+        LogBatch(step=1, offset=0, end=6, lines=1, frame=zstandard.compress(b"hello\n"), at=NOW),
         StepStopped(step=1, outcome=Outcome.FAILED, exit_code=9, at=NOW),
         JobStopped(outcome=Outcome.FAILED, at=NOW),
     ):
@@ -136,7 +137,7 @@ def test_output_is_taken_only_where_the_stored_output_ends() -> None:
     job = claimed(life, "a")
 
     def batch(start: int, end: int) -> LogBatch:
-        return LogBatch(step=1, offset=start, end=end, lines=1, frame=b"", at=NOW)
+        return LogBatch(step=1, offset=start, end=end, lines=1, frame=zstandard.compress(b"\n"), at=NOW)
 
     assert apply(life, job, batch(0, 10))
     assert not apply(life, job, batch(20, 30)), "a hole"
@@ -232,7 +233,7 @@ def test_the_position_says_where_a_new_incarnation_goes_on() -> None:
     apply(life, job, ContainerStarted(container="c1", driver="docker", at=NOW))
     apply(life, job, StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=NOW))
     apply(life, job, StepStarted(step=1, at=NOW))
-    apply(life, job, LogBatch(step=1, offset=0, end=42, lines=3, frame=b"", at=NOW))
+    apply(life, job, LogBatch(step=1, offset=0, end=42, lines=3, frame=zstandard.compress(b"\n"), at=NOW))
     assert (job.position.step, job.position.offset, job.position.container) == (1, 42, "c1")
     assert job.position.started == (1,)
     assert job.position.stopped == {0: Outcome.SUCCESS}

@@ -166,6 +166,21 @@ async def test_a_log_into_a_pipe_is_every_byte_that_was_printed(buildsys: Comman
     assert entries[-1]["kind"] == "end"
 
 
+async def test_a_log_is_proven(buildsys: Command, site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"one\ntwo\n")
+    verify = ("logs", "verify", str(log.build))
+    assert ((await buildsys(*verify)).code, (await buildsys(*verify)).text.split(":")[0]) == (4, "open")
+    await log.event("gap", reason="runner_lost")
+    await log.end()
+    await site.builder.stop(log.build, "errored")
+    incomplete = await buildsys(*verify)
+    assert (incomplete.code, "gap at entry 3" in incomplete.text) == (3, True), incomplete.text
+    await site.database.pool.execute("UPDATE log_records SET at = at + interval '1 s' WHERE first = 1")
+    broken = await buildsys(*verify, "--json")
+    assert (broken.code, json.loads(broken.text)["faults"][0]["cursor"]) == (1, 1)
+
+
 async def test_a_job_or_step_that_is_not_there_is_answered_with_those_that_are(buildsys: Command, site: Site) -> None:
     log = await site.log()
     await log.end()
@@ -201,9 +216,9 @@ async def test_following_ends_with_the_exit_code_of_the_build(
     log = await site.log()
     process = await buildsys.start("logs", "-f", str(log.build))
     await log.event("build_running")
-    await log._append("step_started", 1, job="j", step=1, data={"name": "Say it"})
+    await log._append("step_started", job="j", step=1, data={"name": "Say it"})
     await log.lines(b"hello\n")
-    await log._append("step_stopped", 1, job="j", step=1, data={"outcome": outcome, "exit_code": 7})
+    await log._append("step_stopped", job="j", step=1, data={"outcome": outcome, "exit_code": 7})
     await log.event("end", outcome=outcome, reason="as asked")
     output, errors = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, output) == (code, b"hello\n"), errors

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from git_server import Repository
-from objects_bench import LIMITS, Bench, bench_on, until
+from objects_bench import LIMITS, SEAL_KEY, Bench, bench_on, until
 
 from actors import Database, Node, SystemClock
 from buildsys.adapters.git import GitReader
@@ -93,7 +93,12 @@ async def inbox(database: Database, tmp_path: Path) -> AsyncIterator[Inbox]:
             "build",
             BuildBuddy,
             lambda ctx: BuildBuddy(
-                ctx, projects=bench.projects, assignments=bench.assignments, hints=bench.hints, limits=LIMITS
+                ctx,
+                projects=bench.projects,
+                assignments=bench.assignments,
+                hints=bench.hints,
+                limits=LIMITS,
+                seal_key=SEAL_KEY,
             ),
         )
         builder = Builder(

@@ -20,14 +20,16 @@ from aiohttp.test_utils import TestServer
 from actors import Database
 from buildsys.adapters.github import GitHub
 from buildsys.core.assignment import Poll, PollReply, Position, Report, ReportReply
-from buildsys.core.logs import END, LINES
+from buildsys.core.logs import END, LINES, LogChange
 from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.core.project import Project, ProjectSettings
+from buildsys.core.seal import Chain
 from buildsys.errors import NoSuchCommit, SourceError
+from buildsys.objects.log_verification import LogVerification
 from buildsys.store.builds import Builds, NewBuild
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.hints import Hints
-from buildsys.store.logs import Logs
+from buildsys.store.logs import Logs, log_columns
 from buildsys.store.projects import Projects
 from buildsys.store.queries import QUERIES
 from buildsys.store.secrets import Cipher
@@ -38,6 +40,7 @@ from buildsys.web.services import Stores, WebSettings
 
 PLAN = Plan(workflow="ci.yml", jobs=(JobPlan(id="j", name="j", steps=(StepPlan(number=1, name="s", run="true"),)),))
 COMMIT = "c" * 40
+SEAL_KEY = b"a seal"
 
 
 def sign(body: bytes, secret: str) -> str:
@@ -107,8 +110,12 @@ class Log:
         self._database = database
         self._hints = hints
         self.build = build
-        self.last = 0
+        self._chain = Chain(key=SEAL_KEY, build=build)
         self._batches: list[bytes] = []
+
+    @property
+    def last(self) -> int:
+        return self._chain.last
 
     @property
     def printed(self) -> bytes:
@@ -121,29 +128,20 @@ class Log:
 
     async def lines(self, text: bytes, *, job: str = "j", step: int = 1) -> None:
         count = text.count(b"\n") + (not text.endswith(b"\n"))
-        await self._append(LINES, count, job=job, step=step, frame=zstandard.compress(text))
+        await self._append(LINES, lines=count, job=job, step=step, frame=zstandard.compress(text), size=len(text))
         self._batches.append(text)
 
     async def event(self, kind: str, **data: Any) -> None:
-        await self._append(kind, 1, data=data)
+        await self._append(kind, data=data)
 
     async def end(self) -> None:
         await self.event(END, outcome="success")
 
-    async def _append(self, kind: str, count: int, **rest: Any) -> None:
-        row = {"job": None, "step": None, "source_from": None, "source_to": None, "frame": None, "data": None} | rest
+    async def _append(self, kind: str, **rest: Any) -> None:
+        record = self._chain.append(LogChange(kind=kind, at=datetime.now(UTC), **rest))
         async with self._database.transaction() as transaction:
             await transaction.connection.execute("SET LOCAL synchronous_commit = off")  # no crash is tested here
-            await transaction.execute(
-                QUERIES["log_append"],
-                build=self.build,
-                first=self.last + 1,
-                last=self.last + count,
-                kind=kind,
-                at=datetime.now(UTC),
-                **row,
-            )
-        self.last += count
+            await transaction.execute(QUERIES["log_append"], **log_columns(self.build, record))
         self._hints.send(f"log:{self.build}")
 
 
@@ -181,7 +179,12 @@ class Site:
         self.builder = Builder(database, builds)
         self.unready: Exception | None = None
         self.services = Services(
-            builder=self.builder, dispatcher=Dispatcher(), hints=hints, forge=GitHub(), ready=self._ready
+            builder=self.builder,
+            dispatcher=Dispatcher(),
+            hints=hints,
+            forge=GitHub(),
+            ready=self._ready,
+            verification=LogVerification(builds=builds, logs=self.stores.logs, key=SEAL_KEY),
         )
         self.settings = WebSettings(public_url="http://ci.example:8080", session_key=bytes(32))
 

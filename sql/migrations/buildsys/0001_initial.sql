@@ -131,7 +131,9 @@ CREATE TABLE log_records (
     source_from bigint,
     source_to   bigint,
     frame       bytea,
+    size        integer NOT NULL, -- bytes that the frame unfolds to
     data        jsonb,
+    mac         bytea NOT NULL, -- the link in the chain, see buildsys/core/seal.py
     PRIMARY KEY (build, first)
 );
 ALTER TABLE log_records ALTER COLUMN frame SET STORAGE EXTERNAL;
