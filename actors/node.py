@@ -15,7 +15,7 @@ from actors.actor import Actor, Context
 from actors.alarms import Alarms
 from actors.apart import run_apart
 from actors.catalog import Catalog
-from actors.clock import Clock, DatabaseClock
+from actors.clock import Clock, DatabaseClock, SystemClock
 from actors.committer import Committer
 from actors.database import LOST, Database
 from actors.errors import ActorsError, LeaseLost
@@ -81,11 +81,11 @@ class Node:
         id: str,
         address: str,
         cluster_key: str,
-        clock: Clock,
+        clock: Clock | None = None,
         settings: NodeSettings | None = None,
     ) -> None:
         self.id = id
-        self.clock = DatabaseClock(clock)
+        self.clock = DatabaseClock(clock or SystemClock())
         self.settings = settings or NodeSettings()
         self._database = database
         self._queries = load_queries("actors")
@@ -139,15 +139,18 @@ class Node:
         self,
         name: str,
         cls: type[A],
-        factory: Callable[[Context], A],
+        factory: Callable[[Context], A] | None = None,
         *,
         retry: Retry | None = None,
         errors: Sequence[type[BaseException]] = (),
     ) -> Namespace[A]:
-        """Declare a namespace, on all nodes alike. `errors` cross to callers as themselves, others as `CallFailed`."""
+        """Declare a namespace, on all nodes alike, before the node starts; `factory` makes an actor, by default `cls` does.
+
+        `errors` cross to callers as themselves, others as `CallFailed`.
+        """
         if name in self._kinds:
             raise ActorsError(f"the namespace {name!r} exists already")
-        kind = Kind(namespace=name, cls=cls, factory=factory, retry=retry or Retry(), errors=errors)
+        kind = Kind(namespace=name, cls=cls, factory=factory or cls, retry=retry or Retry(), errors=errors)
         self._kinds[name] = kind
         return Namespace(kind=kind, router=self._router, database=self._database, queries=self._queries)
 
