@@ -90,6 +90,7 @@ class Router:
             try:
                 calls, reply = await self._once(id, calls)
             except Unanswered as error:
+                self._known.pop(id, None)  # it may have another owner by now, which only the database knows
                 for call in calls:
                     call.fail(f"no answer to {call}: {error}; it may have run", ran="maybe")
                 return
