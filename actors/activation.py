@@ -160,7 +160,7 @@ class Activation:
         self._settled(turn, {name: self.schedules.version(name) for name in turn.schedules}, None, None)
 
     def execute(self, query: Query, rows: int | None, params: dict[str, Any]) -> None:
-        turn_of(self).statements.append(Statement(query=query, arguments=query.arguments(params), rows=rows))
+        turn_of(self).execute(Statement(query=query, arguments=query.arguments(params), rows=rows))
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         turn_of(self).callbacks.append(callback)

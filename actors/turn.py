@@ -40,7 +40,23 @@ class ScheduleRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turn:
-    """Writes gather here and are committed together, or not at all."""
+    """Writes gather here and are committed together, or not at all.
+
+    `size`: bytes of what they hold. `deletes`: whether a key may be among them that is to be deleted.
+    """
+
+    __slots__ = (
+        "callbacks",
+        "committed",
+        "deletes",
+        "open",
+        "owner",
+        "schedules",
+        "size",
+        "spawned",
+        "statements",
+        "values",
+    )
 
     def __init__(self, owner: object) -> None:
         self.owner = owner
@@ -51,7 +67,8 @@ class Turn:
         self.statements: list[Statement] = []
         self.callbacks: list[Callable[[], None]] = []
         self.spawned: list[tuple[Coroutine[Any, Any, Any], str]] = []
-        self._size = 0
+        self.size = 0
+        self.deletes = False
 
     @property
     def writes(self) -> bool:
@@ -60,15 +77,42 @@ class Turn:
 
     def put(self, key: str, value: bytes | None) -> None:
         """Store an encoded value, or delete (None). Raises `ValueError` beyond the limits, and then changes nothing."""
-        if len(key.encode()) > MAX_KEY:
+        size = len(key) if key.isascii() else len(key.encode())
+        if size > MAX_KEY:
             raise ValueError(f"a key has at most {MAX_KEY} bytes")
-        size = len(value or b"")
-        if size > MAX_VALUE:
-            raise ValueError(f"the value of {key!r} has {size} bytes and may have {MAX_VALUE}")
-        if self._size + size > MAX_TURN:
-            raise ValueError(f"a turn stores at most {MAX_TURN} bytes")
-        self._size += size
+        if "\0" in key:
+            raise ValueError(f"the key {key!r} has a NUL in it, which the database cannot store")
+        if value is None:
+            self.deletes = True
+        elif len(value) > MAX_VALUE:
+            raise ValueError(f"the value of {key!r} has {len(value)} bytes and may have {MAX_VALUE}")
+        else:
+            size += len(value)
+        self._grow(size)
         self.values[key] = value
+
+    def execute(self, statement: Statement) -> None:
+        """Defer a statement. Raises `ValueError` for what the database cannot store, and then changes nothing."""
+        self._grow(sum(_size(argument) for argument in statement.arguments))
+        self.statements.append(statement)
+
+    def _grow(self, size: int) -> None:
+        if self.size + size > MAX_TURN:
+            raise ValueError(f"a turn writes at most {MAX_TURN} bytes")
+        self.size += size
+
+
+def _size(argument: object) -> int:
+    """The bytes of a statement's argument, near enough. Raises `ValueError` for text that the database cannot store."""
+    if isinstance(argument, str):
+        if "\0" in argument:
+            raise ValueError("an argument of a statement has a NUL in it, which the database cannot store")
+        return len(argument.encode())
+    if isinstance(argument, (bytes, bytearray, memoryview)):
+        return len(argument)
+    if isinstance(argument, (list, tuple)):
+        return sum(_size(one) for one in argument)
+    return 8
 
 
 _current: ContextVar[Turn | None] = ContextVar("actors_turn", default=None)

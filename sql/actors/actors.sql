@@ -71,24 +71,6 @@ WITH mine AS (
 UPDATE actors.actors a SET owner = NULL, owner_incarnation = NULL
 FROM mine WHERE a.namespace = mine.namespace AND a.name = mine.name;
 
--- name: actor_fence :many
--- Open the commit of these actors: lock their rows in the order of their ids and count the commit, for those that this
--- node still owns under these epochs while its lease holds.
-WITH locked AS (
-    SELECT a.namespace, a.name
-    FROM actors.actors a
-    JOIN unnest(:namespaces::text[], :names::text[], :epochs::bigint[]) AS e (namespace, name, epoch)
-      USING (namespace, name, epoch)
-    WHERE EXISTS (
-        SELECT FROM actors.nodes WHERE id = :node AND incarnation = :incarnation AND lease_until > actors_now()
-    )
-    ORDER BY a.namespace, a.name
-    FOR UPDATE OF a
-)
-UPDATE actors.actors a SET seq = seq + 1
-FROM locked WHERE a.namespace = locked.namespace AND a.name = locked.name
-RETURNING a.namespace, a.name;
-
 -- name: actor_list :many
 -- The names of all actors of a namespace.
 SELECT name FROM actors.actors WHERE namespace = :namespace ORDER BY name;

@@ -9,7 +9,7 @@ import pytest
 from probe import INSERT, Setup, until
 
 from actors import ActorReset, Database
-from actors.committer import batches
+from actors.lane import batches
 from actors.turn import Statement
 
 
@@ -30,25 +30,47 @@ async def kill_when(connection: Any, condition: str) -> None:
     await connection.execute("SELECT pg_terminate_backend($1, 5000)", await backend(connection, condition))
 
 
-async def test_a_commit_cut_before_it_was_durable_is_reported_as_lost(alone: Setup, database: Database) -> None:
-    stub = alone.get()
-    assert await stub.increment() == 1
-    observer = await database.connect()
-    await observer.execute(
-        """
-        CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$;
+async def dawdle(connection: Any, *, times: int) -> None:
+    """So many commits that replace a stored value never come to their end."""
+    await connection.execute(
+        f"""
+        CREATE SEQUENCE dawdled;
+        CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('dawdled') <= {times} THEN PERFORM pg_sleep(60); END IF;
+            RETURN NULL;
+        END $$;
         CREATE CONSTRAINT TRIGGER dawdle AFTER UPDATE ON actors.storage DEFERRABLE INITIALLY DEFERRED
         FOR EACH ROW EXECUTE FUNCTION dawdle()
         """
     )
+
+
+async def test_a_commit_cut_before_it_was_durable_is_made_again(alone: Setup, database: Database) -> None:
+    stub = alone.get()
+    assert await stub.increment() == 1
+    observer = await database.connect()
+    await dawdle(observer, times=1)
     call, reading = asyncio.ensure_future(stub.increment()), asyncio.ensure_future(stub.read())
     await kill_when(observer, "wait_event = 'PgSleep'")
+    assert (await call, await reading) == (2, 2)
+    assert await stub.increment() == 3
+    assert await stub.stored() == 3
+    await observer.close()
+
+
+async def test_a_commit_that_ends_its_connection_each_time_is_given_up(alone: Setup, database: Database) -> None:
+    stub, other = alone.get("a"), alone.get("b")
+    assert [await stub.increment(), await other.increment()] == [1, 1]
+    observer = await database.connect()
+    await dawdle(observer, times=3)
+    call, reading = asyncio.ensure_future(stub.increment()), asyncio.ensure_future(stub.read())
+    for _ in range(3):
+        await kill_when(observer, "wait_event = 'PgSleep'")
     with pytest.raises(ActorReset):
         await call
     with pytest.raises(ActorReset):
         await reading
-    await observer.execute("DROP TRIGGER dawdle ON actors.storage")
-    assert await stub.increment() == 2
+    assert [await stub.increment(), await other.increment()] == [2, 2]
     await observer.close()
 
 
@@ -60,7 +82,7 @@ async def test_a_commit_cut_after_it_was_durable_is_reported_as_done(alone: Setu
         await observer.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         await observer.execute("SELECT pg_reload_conf()")
         call, count = asyncio.ensure_future(stub.increment()), 2
-        stuck = "wait_event = 'SyncRep' AND query ILIKE 'COMMIT%'"
+        stuck = "wait_event = 'SyncRep' AND query LIKE '%INTO actors.storage%'"
         async with asyncio.timeout(10):
             while await backend(observer, stuck) is None:  # the server takes a moment to apply its setting
                 if call.done():
