@@ -5,7 +5,9 @@ workflow    the workflow file, decoded with positions
 plan        what a workflow asks to be run: jobs and steps
 trigger     an event, and whether a workflow wants it
 assignment  a job offered to runners, and what a runner reports back
-logs        batches on their way in, entries on their way out
+logs        what is appended, what is stored, and the entries that readers get
+seal        the chain through a log, and what it proves
+archive     a whole log as one object
 driver      the seam between a runner and the thing that isolates a job
 forge       the seam to a git provider
 """
