@@ -105,6 +105,26 @@ class Probe(Actor):
     async def fail_strangely(self) -> None:
         raise LookupError("nowhere")
 
+    async def same(self, value: int) -> int:
+        return value
+
+    async def put_and_return_a_lock(self) -> Any:
+        self.ctx.storage.put("written", 1)
+        return asyncio.Lock()
+
+    async def put_and_return_a_lot(self) -> bytes:
+        self.ctx.storage.put("written", 1)
+        return b"x" * (17 << 20)
+
+    async def claim_an_integer(self) -> int:
+        return "no integer"  # type: ignore[return-value]
+
+    async def shadow(self) -> None:
+        async def never() -> None:
+            raise AssertionError
+
+        self.read = never  # type: ignore[assignment,method-assign]
+
     async def call_other(self, name: str) -> int:
         return await self.world.stubs.get(name).read()  # type: ignore[no-any-return]
 
