@@ -217,7 +217,7 @@ class Node:
                         ("lease", self._lease.keep(lambda: self.catalog.drop(lost))),
                         ("renewal", self._renew()),
                         ("alarms", self._alarms.ring(self.catalog.ring)),
-                        ("look", self._alarms.look(lambda: list(self._kinds), self.catalog.is_active)),
+                        ("look", self._alarms.look(self._kinds, self.catalog.is_active, self.catalog.ring)),
                         ("eviction", self.catalog.sweep()),
                     )
                 ]
