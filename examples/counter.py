@@ -8,34 +8,24 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from actors import Actor, Context, Database, Node, SystemClock, migrate
+from actors import Actor, Database, Node, migrate
 
 
 class Counter(Actor):
-    """Counts."""
-
-    def __init__(self, ctx: Context, *, step: int) -> None:
-        super().__init__(ctx)
-        self._step = step
-        self._count = 0
-
     async def on_activate(self) -> None:
         self._count = await self.ctx.storage.get("count", int) or 0
 
     async def increment(self, times: int = 1) -> int:
-        """Count on. When the answer arrives, the count is durable."""
-        self._count += times * self._step
+        self._count += times
         self.ctx.storage.put("count", self._count)
-        return self._count
+        return self._count  # the answer leaves once the count is durable
 
 
 async def main(dsn: str) -> None:
     async with Database(dsn) as database:
-        await migrate(database, packages=["actors"])
-        node = Node(
-            database=database, id="one", address="http://127.0.0.1:8080", cluster_key="secret", clock=SystemClock()
-        )
-        counters = node.namespace("counter", Counter, lambda ctx: Counter(ctx, step=1))
+        await migrate(database)
+        node = Node(database=database, id="one", address="http://127.0.0.1:8080", cluster_key="secret")
+        counters = node.namespace("counter", Counter)
         async with node:
             counter = counters.get("visits")
             counts = await asyncio.gather(*(counter.increment() for _ in range(100)))
