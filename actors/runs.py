@@ -68,6 +68,7 @@ class Runs:
             error = await self._attempt(name)
             if error is None:
                 activation.faults.reach("alarm_run_done")
+                await asyncio.sleep(0)  # all others that are due with it begin first
             try:
                 await self._settle(name, version, row, error)
             except ActorReset:
