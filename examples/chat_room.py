@@ -51,12 +51,9 @@ async def main(dsn: str) -> None:
         node = Node(database=database, id="one", address="http://127.0.0.1:8080", cluster_key="secret")
         lobby = node.namespace("chat_room", ChatRoom).get("lobby")
         async with node:
-            hello = await lobby.post("hello")
+            following = follow(lobby, after=await lobby.post("hello") - 1)
             await lobby.post("bye")
-            async for text in follow(lobby, after=hello - 1):
-                print(text)
-                if text == "bye":
-                    break
+            print(await anext(following), await anext(following))
 
 
 if __name__ == "__main__":

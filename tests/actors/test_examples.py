@@ -36,7 +36,7 @@ SNIPPET = re.compile(r"(?<=\n\n)    [^\n]*(?:\n+    [^\n]*)*")
     [
         ("counter", "counted from 1 to 100\n", "counted from 101 to 200\n"),
         ("rate_limiter", "3 of 5 were let through\n", "0 of 5 were let through\n"),
-        ("chat_room", "hello\nbye\n", "hello\nbye\n"),
+        ("chat_room", "hello bye\n", "hello bye\n"),
     ],
 )
 def test_an_example_goes_on_where_it_ended(postgres_dsn: str, name: str, first: str, second: str) -> None:
