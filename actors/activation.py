@@ -21,7 +21,7 @@ from actors.runs import Runs
 from actors.schedules import Schedules
 from actors.shared import Shared
 from actors.storage import Storage
-from actors.turn import ScheduleRow, Statement, Turn, current_turn, enter, turn_of
+from actors.turn import ScheduleRow, Statement, Turn, current_turn, turn_of
 from actors.waking import Woken
 
 logger = structlog.get_logger(__name__)
@@ -94,7 +94,7 @@ class Activation:
 
         `failed` are runs that ended together with the activation before, and count as failed from now on.
         """
-        async with self.exclusive():
+        with self.exclusive():
             await self.instance.on_activate()
             exhausted = self.runs.inherit(failed)
         for name in exhausted:
@@ -108,7 +108,7 @@ class Activation:
             raise ActorsError("this code is in a turn already")
         await self._lock.take(self)
         try:
-            async with self.exclusive() as turn:
+            with self.exclusive() as turn:
                 yield turn
             commit = self.last_commit
         finally:
@@ -118,24 +118,26 @@ class Activation:
         if (silenced := self.silenced(wrote=turn.writes or turn.committed)) is not None:
             raise silenced
 
-    @contextlib.asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[Turn]:
-        """A turn for the running code, which has the actor to itself; its writes are on their way at the end."""
-        turn = self._begin()
-        limit = self.clock.timeout(self._shared.settings.turn_limit)
-        try:
-            async with limit:
-                yield turn
-        except BaseException as error:
-            if isinstance(error, TimeoutError) and limit.expired():
-                timeout = TurnTimeout(f"a turn of {self.id} took more than {self._shared.settings.turn_limit:g} s")
-                turn.open = False
-                _drop(turn)
-                self.end(timeout)
-                raise timeout from None
+    def exclusive(self) -> Turn:
+        """A turn for the running code, which has the actor to itself; at its end its writes are on their way."""
+        return Turn(self)
+
+    def begin(self, turn: Turn) -> None:
+        """Called by a turn."""
+        if self.dead is not None:
+            raise _reset(self.dead)
+        self._shared.limit.begin(turn)
+
+    def finish(self, turn: Turn, error: BaseException | None) -> None:
+        """Called by a turn."""
+        self._shared.limit.end(turn)
+        turn.open = False
+        if error is None:
+            self._commit(turn)
+        elif turn.expired:
+            self._time_out(turn)
+        else:
             self._abort(turn, error)
-            raise
-        self._commit(turn)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -150,12 +152,15 @@ class Activation:
         try:
             async with self._shared.committer.alone(self.fence, turn) as tx:
                 yield tx
+                self._shared.limit.end(turn)  # the commit has a limit of its own, and an outcome to wait for
         except BaseException as error:
             self._abort(turn, error)
             turn.committed = True
             if not isinstance(error, Exception) or isinstance(error, (ActorsError, *LOST)):
                 self.end(ActorReset(f"a transaction ended with {type(error).__name__}: {error}"))
             raise
+        finally:
+            self._shared.limit.begin(turn)
         turn.committed = True
         self._settled(turn, {name: self.schedules.version(name) for name in turn.schedules}, None, None)
 
@@ -256,15 +261,7 @@ class Activation:
             if not (isinstance(error, ActorReset) and self.dead is not None):
                 self.report(error, name)
 
-    def _begin(self) -> Turn:
-        if self.dead is not None:
-            raise _reset(self.dead)
-        turn = Turn(self)
-        enter(turn)
-        return turn
-
     def _commit(self, turn: Turn) -> None:
-        turn.open = False
         if turn.committed:
             return
         if self.dead is not None:
@@ -276,10 +273,18 @@ class Activation:
             run = self.runs.current()
             self._last = self._shared.committer.submit(self.fence, turn)
             self._last.add_done_callback(lambda done: self._settled(turn, versions, run, done.exception()))
-        elif (commit := self.last_commit) is not None:
-            commit.add_done_callback(lambda done: self._settled(turn, {}, None, done.exception()))
-        else:
-            self._call_back(turn)
+        elif turn.callbacks or turn.spawned:
+            if (commit := self.last_commit) is not None:
+                commit.add_done_callback(lambda done: self._settled(turn, {}, None, done.exception()))
+            else:
+                self._call_back(turn)
+
+    def _time_out(self, turn: Turn) -> None:
+        """End a turn that took too long; whether a transaction of it has been committed is not said."""
+        _drop(turn)
+        late = TurnTimeout(f"a turn of {self.id} took more than {self._shared.limit.seconds:g} s")
+        self.end(late)
+        raise ActorUnavailable(f"{late}; its transaction may stand") if turn.committed else late from None
 
     def _abort(self, turn: Turn, error: BaseException) -> None:
         """End a turn that raised: nothing of it is written, and what it did to the memory of the actor is undone."""

@@ -26,6 +26,9 @@ MAX_GROUP = 256
 MAX_BYTES = 16 << 20
 """Bytes behind which a group takes no further turn; one turn may have as many."""
 
+STEPS = 3
+"""Steps of the event loop in which whoever was just answered may come with his next turn, to be in the next group."""
+
 LIMIT = 7.0
 """Seconds for one group, longer than it may wait for a lock; then its connection counts as lost."""
 
@@ -123,6 +126,9 @@ class Lane:
                 if not self._waiting:
                     self._wanted.clear()
                     self._idle.set()
+                    continue
+                for _ in range(STEPS):
+                    await asyncio.sleep(0)
         finally:
             self.stopped = True
             self._disconnect()

@@ -136,7 +136,7 @@ class Mailbox:
             await asyncio.wait([self._pump])
         if self.activation is not None:
             await self.activation.close()
-        self._fail_waiting(self._raised(ActorUnavailable(f"the node of {self.id} has stopped")))
+        self._fail_waiting(self._raised(ActorUnavailable(f"the node of {self.id} has stopped", ran="no")))
 
     def _overload(self, call: Call, reason: str) -> None:
         call.answer(self._raised(Overloaded(f"{reason} for {self.id}; call again later")))
@@ -176,7 +176,7 @@ class Mailbox:
                 self._failures += 1
                 self._wanted = False
                 if isinstance(error, LOST):
-                    error = ActorUnavailable(f"{self.id} cannot be loaded, the call did not run: {error}")
+                    error = ActorUnavailable(f"{self.id} cannot be loaded, the call did not run: {error}", ran="no")
                 logger.warning("actor_not_activated", actor=str(self.id), error=f"{type(error).__name__}: {error}")
                 self._fail_waiting(self._raised(error))
                 return
@@ -203,7 +203,7 @@ class Mailbox:
     async def _call(self, activation: Activation, call: Call) -> None:
         self._shared.count.turns += 1
         try:
-            async with activation.exclusive() as turn:
+            with activation.exclusive() as turn:
                 result = await call.run(activation)
         except asyncio.CancelledError:
             call.fail(f"the node of {self.id} has stopped", ran="maybe")

@@ -29,6 +29,7 @@ from actors.renewal import Renewal
 from actors.retry import Retry
 from actors.router import PATH, Router
 from actors.shared import NodeSettings, Shared
+from actors.turn_limit import TurnLimit
 from actors.waking import Waking
 from actors.watchdog import Block, Watchdog
 
@@ -116,6 +117,7 @@ class Node:
             lease=self._lease,
             committer=self._committer,
             alarms=self._alarms,
+            limit=TurnLimit(clock=self.clock, seconds=self.settings.turn_limit),
         )
         self._waking = Waking(
             database=database, queries=self._queries, placement=self._placement, faults=self.settings.faults
@@ -213,6 +215,7 @@ class Node:
                     side.create_task(work, name=name)
                     for name, work in (
                         ("committer", self._committer.run()),
+                        ("turn limit", self._shared.limit.run()),
                         ("waking", self._waking.run()),
                         ("lease", self._lease.keep(lambda: self.catalog.drop(lost))),
                         ("renewal", self._renew()),

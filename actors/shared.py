@@ -15,6 +15,7 @@ from actors.eager import Eager
 from actors.faults import FaultPoints
 from actors.lease import Lease
 from actors.queries import Queries
+from actors.turn_limit import TurnLimit
 
 
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,5 +57,6 @@ class Shared:
     lease: Lease
     committer: Committer
     alarms: Alarms
+    limit: TurnLimit
     count: Count = field(default_factory=Count)
     eager: Eager = field(default_factory=Eager)

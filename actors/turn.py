@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -39,16 +41,32 @@ class ScheduleRow(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class Turn:
-    """Writes gather here and are committed together, or not at all.
+class TurnOwner(Protocol):
+    """Whose turn it is."""
 
-    `size`: bytes of what they hold. `deletes`: whether a key may be among them that is to be deleted.
+    def begin(self, turn: Turn) -> None:
+        """Let the running code have its turn."""
+        ...
+
+    def finish(self, turn: Turn, error: BaseException | None) -> None:
+        """Send what was written on its way, or, where the turn raised, undo it."""
+        ...
+
+
+class Turn:
+    """Writes gather here and are committed together, or not at all. The turn lasts as long as its `with` block.
+
+    `size`: bytes of what they hold. `deletes`: whether a key may be among them that is to be deleted. `expired`:
+    whether the turn was cancelled because it took too long.
     """
 
     __slots__ = (
+        "_cancelling",
+        "_task",
         "callbacks",
         "committed",
         "deletes",
+        "expired",
         "open",
         "owner",
         "schedules",
@@ -58,9 +76,10 @@ class Turn:
         "values",
     )
 
-    def __init__(self, owner: object) -> None:
+    def __init__(self, owner: TurnOwner) -> None:
         self.owner = owner
         self.open = True
+        self.expired = False
         self.committed = False
         self.values: dict[str, bytes | None] = {}
         self.schedules: dict[str, ScheduleRow | None] = {}
@@ -69,6 +88,29 @@ class Turn:
         self.spawned: list[tuple[Coroutine[Any, Any, Any], str]] = []
         self.size = 0
         self.deletes = False
+        self._cancelling = 0
+        self._task: asyncio.Task[Any] | None = None
+
+    def __enter__(self) -> Self:
+        self._task = task = asyncio.current_task()
+        assert task is not None
+        self._cancelling = task.cancelling()
+        self.owner.begin(self)
+        _current.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.expired and self._task is not None and self._task.uncancel() > self._cancelling:
+            self.expired = False  # somebody else has cancelled it as well, and is to have his way
+        self.owner.finish(self, error)
+
+    def expire(self) -> None:
+        """Cancel what runs in it."""
+        self.expired = True
+        if self._task is not None:
+            self._task.cancel()
 
     @property
     def writes(self) -> bool:
@@ -116,11 +158,6 @@ def _size(argument: object) -> int:
 
 
 _current: ContextVar[Turn | None] = ContextVar("actors_turn", default=None)
-
-
-def enter(turn: Turn) -> None:
-    """From here on the running code is in this turn."""
-    _current.set(turn)
 
 
 def current_turn() -> Turn | None:
