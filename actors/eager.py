@@ -33,6 +33,7 @@ class Eager:
             self._gave_way = now
             return asyncio.create_task(work, name=name, context=Context())
         carrier.task.set_name(name)
+        carrier.waits = False
         loop, context, caller = carrier.loop, Context(), asyncio.current_task()
         if caller is not None:
             asyncio._leave_task(loop, caller)
@@ -42,6 +43,7 @@ class Eager:
         except StopIteration:
             return None
         finally:
+            carrier.waits = True
             asyncio._leave_task(loop, carrier.task)
             if caller is not None:
                 asyncio._enter_task(loop, caller)
@@ -68,6 +70,7 @@ class _Carrier:
         self.task = asyncio.create_task(self._run(), name="waits for a turn", context=Context())
 
     def take(self, work: Coroutine[Any, Any, None], context: Context, waits_for: Any) -> None:
+        self.waits = False
         self._rest = (work, context, waits_for)
         self._taken.set_result(None)
 

@@ -99,4 +99,4 @@ def columns(ids: Collection[ActorId]) -> dict[str, list[str]]:
 
 def changing_hands(id: ActorId) -> ActorUnavailable:
     """The error for an actor that could not be had in time."""
-    return ActorUnavailable(f"{id} is changing hands; the call did not run")
+    return ActorUnavailable(f"{id} is changing hands; the call did not run", ran="no")

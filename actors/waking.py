@@ -181,4 +181,4 @@ def _schedules(row: Any) -> dict[str, ScheduleRow]:
 
 
 def _stopped() -> ActorUnavailable:
-    return ActorUnavailable("the node has stopped; the call did not run")
+    return ActorUnavailable("the node has stopped; the call did not run", ran="no")
