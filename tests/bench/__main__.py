@@ -16,6 +16,8 @@ from tests.bench import builds as builds_bench
 from tests.bench import latency as latency_bench
 from tests.bench.figures import machine
 
+AT_LEAST_ONE = click.IntRange(min=1)
+
 
 @click.group()
 def bench() -> None:
@@ -23,7 +25,7 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--runs", default=30, show_default=True, help="Builds measured on each driver.")
+@click.option("--runs", default=30, show_default=True, type=AT_LEAST_ONE, help="Builds measured on each driver.")
 @click.option(
     "--driver",
     "drivers",
@@ -43,9 +45,11 @@ def latency(runs: int, drivers: tuple[str, ...]) -> None:
 
 
 @bench.command()
-@click.option("--burst", default=200, show_default=True, help="Builds that are queued at once.")
-@click.option("--single", default=15, show_default=True, help="Builds that run one after the other.")
-@click.option("--rounds", default=3, show_default=True, help="How often all of it is done, in turns.")
+@click.option("--burst", default=200, show_default=True, type=AT_LEAST_ONE, help="Builds that are queued at once.")
+@click.option("--single", default=15, show_default=True, type=AT_LEAST_ONE, help="Builds that run one after the other.")
+@click.option(
+    "--rounds", default=3, show_default=True, type=AT_LEAST_ONE, help="How often all of it is done, in turns."
+)
 @click.option("--sandbox/--no-sandbox", default=True, show_default=True, help="Whether our jobs run in bubblewrap.")
 @click.option("--buildbot/--no-buildbot", default=True, show_default=True, help="Measure Buildbot, too.")
 @click.option("--buildbot-venv", type=click.Path(path_type=Path), help="A virtual environment that has it, or will.")
@@ -63,7 +67,7 @@ def builds(burst: int, single: int, rounds: int, sandbox: bool, buildbot: bool, 
 
 
 @bench.command()
-@click.option("--runs", default=5, show_default=True, type=click.IntRange(min=1), help="Runs of each side, in turns.")
+@click.option("--runs", default=5, show_default=True, type=AT_LEAST_ONE, help="Runs of each side, in turns.")
 @click.option(
     "--only",
     "groups",
@@ -72,7 +76,13 @@ def builds(burst: int, single: int, rounds: int, sandbox: bool, buildbot: bool, 
     default=actors_bench.GROUPS,
     help="What to measure; may be given several times. Default: all.",
 )
-@click.option("--scale", default=1.0, show_default=True, help="Times the usual number of calls, actors and alarms.")
+@click.option(
+    "--scale",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Times the usual number of calls, actors and alarms.",
+)
 @click.option("--peer/--no-peer", default=True, show_default=True, help="Measure workerd, too; npm installs it once.")
 def actors(runs: int, groups: tuple[str, ...], scale: float, peer: bool) -> None:
     """Calls, durable puts, alarms and memory of actors, beside workerd's Durable Objects on its SQLite storage.

@@ -135,22 +135,25 @@ def measurements(group: str, scale: float) -> list[Measurement]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures for a person: medians of the runs, and their extremes."""
-    rows = [("", "actors", figures["peer"] or "workerd", "")]
+    """The figures for a person, as Markdown: medians of the runs, and their extremes."""
+    rows = [("", "actors", figures["peer"] or "workerd", "ratio")]
     for group in GROUPS:
         for what, sides in figures.get(group, {}).items():
             mine, theirs = sides["actors"], sides.get("workerd")
-            times = f"{mine['p50'] / theirs['p50']:.2f} x" if theirs and theirs["p50"] else ""
-            rows.append((f"{group}: {what}", _cell(mine), _cell(theirs) if theirs else "-", times))
+            ratio = readable(mine["p50"] / theirs["p50"]) if theirs and theirs["p50"] else ""
+            rows.append((what, _cell(mine), _cell(theirs) if theirs else "", ratio))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    disk = figures["fsync_4k_us"]
-    notes = [
-        f"median (min-max) of the runs; a write of 4 KiB and its fsync: p50 {disk['p50']} us, p99 {disk['p99']} us",
-        f"processors that others kept busy before each run: {_cell(figures['cores_busy_before'])}",
-        "-: nothing to compare with, or more open files than may be had",
-    ]
+    cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in [cells[0], ["-" * width for width in widths], *cells[1:]]]
+    disk, others = figures["fsync_4k_us"], figures["cores_busy_before"]
     return "\n".join(
-        ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows] + notes
+        [
+            *lines,
+            "",
+            "Median (least-most) of the runs. Empty: it has no other nodes, or needs more open files than may be had.",
+            f"A write of 4 KiB and its fsync on this disk: p50 {disk['p50']} us, p99 {disk['p99']} us.",
+            f"Processors that others kept busy before each run: {_cell(others)}.",
+        ]
     )
 
 
