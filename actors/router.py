@@ -130,7 +130,12 @@ class Router:
             return visit.left, visit.reply
         for call in calls:
             call.begun = True
-        replies = await self._post(address, Batch(id=id, calls=[call.to_wire() for call in calls]), calls[-1].left)
+        # one that stands still has lost its lease by then: later calls ask the database who else has the actor
+        forget = asyncio.get_running_loop().call_later(self.settings.lease_ttl, self._known.pop, id, None)
+        try:
+            replies = await self._post(address, Batch(id=id, calls=[call.to_wire() for call in calls]), calls[-1].left)
+        finally:
+            forget.cancel()
         for done, (call, reply) in enumerate(zip(calls, replies, strict=True)):
             if isinstance(reply, (Elsewhere, Refused)):
                 return calls[done:], reply

@@ -14,11 +14,8 @@ import pytest
 from audit import MARKS, NAMESPACE, TABLE
 from audit_check import Op, check, row_of
 
-from actors import ActorReset, ActorsError, Database, NodeSettings, Overloaded
+from actors import ActorsError, Database, NodeSettings
 from actors.testing import NodeProcess, ProcessCluster
-
-REFUSED = (ActorReset, Overloaded)
-"""Errors that say that the call did not happen."""
 
 
 class Audit:
@@ -41,7 +38,7 @@ class Audit:
             op.value = await node.call(NAMESPACE, actor, method, *named, *args, timeout=timeout)
             op.outcome = "ok"
         except ActorsError as error:
-            op.outcome = "no" if isinstance(error, REFUSED) else "unknown"
+            op.outcome = "no" if error.ran == "no" else "unknown"
             op.error = f"{type(error).__name__}: {error}"
         op.returned = time.monotonic()
         return op
@@ -50,7 +47,8 @@ class Audit:
         """Call until one call is answered; how many seconds that took."""
         started = time.monotonic()
         async with asyncio.timeout(seconds):
-            while (await self.call(node, actor, timeout=seconds)).outcome != "ok":
+            while (await self.call(node, actor, timeout=0.5)).outcome != "ok":
+                assert node.alive, node.log.read_text()[-4000:]
                 await asyncio.sleep(0.02)
         return time.monotonic() - started
 
@@ -63,7 +61,7 @@ class Audit:
 
         async def client(node: NodeProcess, actor: str) -> None:
             while not stop.is_set():
-                op = await self.call(node, actor, method, timeout=5.0)
+                op = await self.call(node, actor, method, timeout=2.0)
                 await asyncio.sleep(0 if op.outcome == "ok" else 0.05)
 
         async with asyncio.TaskGroup() as group:
@@ -113,7 +111,13 @@ class Audit:
 
 @asynccontextmanager
 async def audited(
-    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, size: int, *, lease_ttl: float = 1.5
+    database: Database,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    *,
+    lease_ttl: float,
+    call_limit: float = 3.0,
 ) -> AsyncIterator[tuple[Audit, ProcessCluster]]:
     """Processes with audited actors. The audit is checked at the end of the block, once more."""
     marks = folder / "marks"
@@ -122,6 +126,6 @@ async def audited(
         await database.pool.execute("DROP TABLE audit")
     await database.pool.execute(TABLE)
     audit = Audit(database=database, marks=marks)
-    settings = NodeSettings(lease_ttl=lease_ttl, call_limit=10.0)
+    settings = NodeSettings(lease_ttl=lease_ttl, call_limit=call_limit)
     async with ProcessCluster(database.dsn, size, declare="audit:declare", settings=settings) as cluster:
         yield audit, cluster

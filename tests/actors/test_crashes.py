@@ -113,6 +113,13 @@ async def test_killed_with_a_call_from_another_node_in_its_hands(relay: Relay) -
     assert not await relay.audit.has(op.id)
 
 
+async def test_killed_while_it_renews_its_lease(relay: Relay) -> None:
+    await relay.audit.until_served(relay.victim, "a")
+    await relay.victim.stop_at("lease_renewing")
+    await relay.victim.until_paused()
+    await relay.kill("a")
+
+
 @pytest.mark.parametrize("point", ["drain_begun", "drain_finished", "drain_released"])
 async def test_killed_while_it_drains(point: Point, relay: Relay) -> None:
     await relay.audit.until_served(relay.victim, "a")
