@@ -1,12 +1,13 @@
 """Jobs in containers of a Docker engine on this host, version 20.10 or later.
 
-A job is one container on a bridge network of its own. It sees its folder at `/buildsys`, and of this host nothing
-else: no engine socket, no host network, no more capabilities than package managers need, no way to gain any. Its first
-process is `init.sh`, run by the image's own `sh` as the image's own user.
+A job is one container on the runner's bridge network, where it reaches no other job (`docker_network`). It sees its
+folder at `/buildsys`, and of this host nothing else: no engine socket, no host network, no more capabilities than
+package managers need, no way to gain any. Its first process is `init.sh`, run by the image's own `sh` as the image's
+own user.
 
 A start takes as long as the same container by hand: about 0.2 s on two idle cores with the engine's default network,
-some 40 % more with a network of its own, where the engine also sets up a name server. To make that network would cost
-another 0.1 s; so one is made ahead (`docker_network`).
+some 30 % more with a network like the runner's, where the engine also sets up a name server. The first start also makes
+that network, in 0.1 s.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -24,7 +26,7 @@ from buildsys.adapters.docker_container import NAME_LABEL, NO_FOLDER, ROOT, cont
 from buildsys.adapters.docker_engine import CONFLICT, DEFAULT_SOCKET, NOT_FOUND, Engine, EngineRefused
 from buildsys.adapters.docker_folder import listens, make_control, make_removable
 from buildsys.adapters.docker_image import Images
-from buildsys.adapters.docker_network import Networks
+from buildsys.adapters.docker_network import JobNetwork
 from buildsys.core.driver import ContainerSpec, ContainerStatus
 from buildsys.errors import ContainerAlive, DriverError, ImageUnusable
 
@@ -38,8 +40,8 @@ KILLED = 30.0
 class DockerDriver:
     """The driver of `buildsys.core.driver` on a Docker engine. Raises `DockerUnavailable` where none answers.
 
-    `owner` names the runner, the same after its restart: by it this driver knows networks that it left behind. Only
-    one driver of an owner may be alive at a time.
+    `owner` names the runner, the same after its restart: by it this driver knows the network that it left behind.
+    Only one driver of an owner may be alive at a time.
     """
 
     name = "docker"
@@ -47,11 +49,10 @@ class DockerDriver:
     def __init__(self, *, owner: str, socket: Path = DEFAULT_SOCKET) -> None:
         self._engine = Engine(socket=socket)
         self._images = Images(engine=self._engine)
-        self._networks = Networks(engine=self._engine, owner=owner)
+        self._network = JobNetwork(engine=self._engine, owner=owner)
 
     async def prepare(self, image: str | None, progress: Callable[[str], None]) -> None:
         await self._images.prepare(image, progress)
-        self._networks.make_ahead()
 
     async def start(self, spec: ContainerSpec) -> ContainerStatus:
         info = await self._show(spec.name)
@@ -64,6 +65,7 @@ class DockerDriver:
             except EngineRefused as error:
                 if not _lacks_network(error):
                     raise
+                self._network.forget(info["HostConfig"]["NetworkMode"])
                 await self._engine.find(self._engine.client.containers.container(spec.name).delete(force=True, v=True))
                 await self._create(spec)
                 await self._run(spec)
@@ -98,8 +100,6 @@ class DockerDriver:
         if info is not None:
             container = self._engine.client.containers.container(info["Id"])
             await self._kill(container, spec.name)
-            # The container goes last: as long as it is there, a repeated remove finds the network by it.
-            await self._networks.delete(info["HostConfig"]["NetworkMode"])
             await self._engine.find(container.delete(force=True, v=True))
             if await self._show(spec.name) is not None:
                 raise ContainerAlive(f"the engine still has the container {spec.name} after deleting it")
@@ -114,7 +114,7 @@ class DockerDriver:
 
     async def close(self) -> None:
         try:
-            await self._networks.close()
+            await self._network.close()
         finally:
             await self._engine.close()
 
@@ -127,22 +127,29 @@ class DockerDriver:
         if spec.image is None:
             raise ImageUnusable(f"the job {spec.name} names no image")
         make_control(spec.folder)
+        config = container_config(spec, image=spec.image, network=await self._network.ensure())
         try:
-            async with self._networks.lend() as network:
-                config = container_config(spec, image=spec.image, network=network)
-                await self._engine.ask(self._engine.client.containers.create(config, name=spec.name))
+            await self._engine.ask(self._engine.client.containers.create(config, name=spec.name))
         except EngineRefused as error:
             if error.http_status == NOT_FOUND:
                 raise ImageUnusable(f"the image {spec.image} is not here; prepare it first") from error
             if "bind source path" in error.text:
                 raise _unseen(spec) from error
-            if error.http_status != CONFLICT:  # another start made it meanwhile
+            if error.http_status != CONFLICT:
                 raise
+            await self._made_by_another(spec.name)
+
+    async def _made_by_another(self, name: str) -> None:
+        """Return once the container is there: while another start makes it, the engine knows no more than its name."""
+        deadline = asyncio.get_running_loop().time() + READY
+        while await self._engine.find(self._engine.client.containers.container(name).show()) is None:
+            if asyncio.get_running_loop().time() > deadline:
+                raise DriverError(f"the container {name} is still being made after {READY:g} s")
+            await asyncio.sleep(0.01)
 
     async def _run(self, spec: ContainerSpec) -> None:
         """Start the init and return once it listens."""
         await self._engine.ask(self._engine.client.containers.container(spec.name).start())
-        self._networks.make_ahead()
         deadline = asyncio.get_running_loop().time() + READY
         for look in itertools.count(1):
             if listens(spec.folder):
@@ -191,7 +198,7 @@ def _status(info: dict[str, Any]) -> ContainerStatus:
 
 def _lacks_network(error: EngineRefused) -> bool:
     """Whether the container's network is gone: an unused one falls to any `docker network prune`."""
-    return error.http_status == NOT_FOUND and error.text.startswith("network ")
+    return error.http_status == NOT_FOUND and re.search(r"\bnetwork \S+ not found", error.text) is not None
 
 
 def _unseen(spec: ContainerSpec) -> DriverError:

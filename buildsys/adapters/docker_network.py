@@ -1,159 +1,102 @@
-"""A network of its own for every job, one of them always made ahead.
+"""The one bridge network of a runner's jobs, on which none reaches another.
 
-To make a network takes an engine about 80 ms, most of them in its packet filter. So while a job runs, the network of
-the next one is made. It becomes a job's by the container that names it; one that no container names, and that nobody
-is about to name, is litter and swept away.
+A network for each job would not part them: while an engine makes any other network, it takes its rule between bridges
+out of the packet filter for some milliseconds, and what connects then stays connected. Its rule within a bridge, which
+`enable_icc=false` asks for, stays where it is. Open are the way out by the gateway and the engine's name server; what
+parts the jobs from containers on other bridges, other runners' jobs among them, is the rule that comes and goes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 from buildsys.adapters.docker_engine import NOT_FOUND, DockerUnavailable, Engine, EngineRefused
 from buildsys.errors import DriverError
 
 OWNER_LABEL = "buildsys.owner"
+_BETWEEN_CONTAINERS = "com.docker.network.bridge.enable_icc"
 _ACTIVE_ENDPOINTS = 403
-_RELEASE = 10.0  # seconds that an engine may take to let go of a stopped container's end of a network
+_CLOSING = 10.0  # seconds that an engine may take to finish and delete a network
+
+_WAYS_OUT = {
+    "address pool": (
+        "it has no addresses left for another one: delete unused ones (docker network prune), or give it more "
+        "`default-address-pools` in /etc/docker/daemon.json"
+    ),
+    "restrict inter-container communication": (
+        "it cannot keep jobs apart without the kernel's br_netfilter: load it (modprobe br_netfilter), and at each "
+        "boot by a line in /etc/modules-load.d/"
+    ),
+}
+"""What to do about a refusal with these words in it; engines have used them from 20.10 on."""
 
 
-class NoAddresses(DriverError):
-    """The engine's pools of addresses are used up: by default they give some thirty networks."""
+class JobNetwork:
+    """Finds the network of an `owner`, or makes it when it is first needed.
 
-
-class Networks:
-    """Makes and deletes bridge networks. Only one instance of an `owner` may be alive: it sweeps what others left."""
+    Only one instance of an owner may be alive. The next one takes up the network under containers that still run.
+    """
 
     def __init__(self, *, engine: Engine, owner: str) -> None:
         self._engine = engine
         self._owner = owner
-        self._prefix = f"buildsys-{uuid4().hex[:12]}-"
-        self._made = 0
-        self._littered = True
-        self._spares: list[asyncio.Future[str]] = []
-        self._kept: set[str] = set()
-        """The networks that are spare, lent or being made: no litter."""
+        self._finding: asyncio.Task[str] | None = None
 
-    @asynccontextmanager
-    async def lend(self) -> AsyncIterator[str]:
-        """The name of a network for a container that is made in the block.
+    async def ensure(self) -> str:
+        """The network's id, one for all who ask at once. Raises `DriverError` where the engine makes none."""
+        if self._finding is None or _has_failed(self._finding):
+            self._finding = asyncio.create_task(self._find_or_make(), name="docker: the network of the jobs")
+        return await asyncio.shield(self._finding)  # one start that is cancelled stops it for no other
 
-        A block that the engine refused leaves the network to the next job. After any other error nobody knows whether
-        the container was made: the network stays its own, or is swept. Raises `DriverError` where there is none.
-        """
-        name = await self._take()
-        try:
-            yield name
-        except EngineRefused:
-            self._keep(name)
-            raise
-        except BaseException:
-            self._kept.discard(name)
-            self._littered = True
-            raise
-        self._kept.discard(name)
-
-    def make_ahead(self) -> None:
-        """See to it that a spare is there soon."""
-        if not self._spares:
-            self._spares.append(asyncio.create_task(self._make(), name="docker: the next job's network"))
-
-    async def delete(self, name: str) -> None:
-        """Delete a network and return once it is gone. Raises `DriverError` when something still hangs on it."""
-        network = await self._engine.find(self._engine.client.networks.get(name))
-        if network is None:
-            return
-        deadline = asyncio.get_running_loop().time() + _RELEASE
-        while True:
-            try:
-                await self._engine.ask(network.delete())
-            except EngineRefused as error:
-                if error.http_status == NOT_FOUND:
-                    return
-                if error.http_status != _ACTIVE_ENDPOINTS or asyncio.get_running_loop().time() > deadline:
-                    raise
-            else:
-                return
-            await asyncio.sleep(0.02)
+    def forget(self, network: str) -> None:
+        """Take note that the engine does not know this id any more; the next who asks gets another network."""
+        finding = self._finding
+        if finding is not None and finding.done() and not _has_failed(finding) and finding.result() == network:
+            self._finding = None
 
     async def close(self) -> None:
-        """Delete what no job took; where the engine is away, the owner's next instance does."""
-        if self._spares:
-            await asyncio.wait(self._spares)
-        self._spares.clear()
-        self._kept.clear()
-        if self._engine.is_open:
-            with suppress(DockerUnavailable):
-                await self._sweep()
+        """Delete the owner's networks that no container runs on. What stays is the next instance's to take up."""
+        finding, self._finding = self._finding, None
+        with suppress(DockerUnavailable, TimeoutError):
+            async with asyncio.timeout(_CLOSING):
+                if finding is not None:
+                    with suppress(DriverError):
+                        await finding
+                if self._engine.is_open:
+                    for network in await self._owned():
+                        await self._delete(network["Id"])
 
-    async def _take(self) -> str:
-        while self._spares:
-            spare = self._spares.pop()
-            try:
-                name = await asyncio.shield(spare)
-                if await self._engine.find(self._engine.client.networks.get(name)) is not None:
-                    return name
-            except asyncio.CancelledError:
-                self._spares.append(spare)
-                raise
-            except DriverError:
-                continue  # it failed when nobody asked for it; if the reason holds, the one made now will say so
-            self._kept.discard(name)
-        new = asyncio.create_task(self._make(), name="docker: a job's network")
+    async def _find_or_make(self) -> str:
+        apart = [each for each in await self._owned() if (each["Options"] or {}).get(_BETWEEN_CONTAINERS) == "false"]
+        if apart:
+            latest = max(apart, key=lambda each: str(each["Created"]))
+            return str(latest["Id"])
+        config = {
+            "Name": f"buildsys-{uuid4().hex[:12]}",
+            "Driver": "bridge",
+            "Options": {_BETWEEN_CONTAINERS: "false"},
+            "Labels": {OWNER_LABEL: self._owner},
+        }
         try:
-            return await asyncio.shield(new)
-        except asyncio.CancelledError:
-            self._spares.append(new)
-            raise
-
-    def _keep(self, name: str) -> None:
-        spare = asyncio.get_running_loop().create_future()
-        spare.set_result(name)
-        self._spares.append(spare)
-
-    async def _make(self) -> str:
-        if self._littered:
-            await self._sweep()
-        self._made += 1
-        name = f"{self._prefix}{self._made}"
-        self._kept.add(name)
-        try:
-            try:
-                await self._create(name)
-            except NoAddresses:
-                await self._sweep(everyone=True)
-                await self._create(name)
-        except DriverError:
-            self._kept.discard(name)
-            raise
-        return name
-
-    async def _create(self, name: str) -> None:
-        config = {"Name": name, "Driver": "bridge", "Labels": {OWNER_LABEL: self._owner}}
-        try:
-            await self._engine.ask(self._engine.client.networks.create(config))
+            return str((await self._engine.ask(self._engine.client.networks.create(config))).id)
         except EngineRefused as error:
-            if "address pool" in error.text:
-                raise NoAddresses(
-                    "the Docker engine has no addresses left for another network: run fewer jobs at once, or give it "
-                    "more `default-address-pools` in /etc/docker/daemon.json"
-                ) from error
-            raise DriverError(f"the Docker engine makes no network: {error.text}") from error
+            way_out = next((way_out for words, way_out in _WAYS_OUT.items() if words in error.text), error.text)
+            raise DriverError(f"the Docker engine makes no network: {way_out}") from error
 
-    async def _sweep(self, *, everyone: bool = False) -> None:
-        """Delete the owner's litter: networks of killed runners and of starts that were cut short.
+    async def _owned(self) -> list[dict[str, Any]]:
+        filters = {"label": [f"{OWNER_LABEL}={self._owner}"]}
+        return await self._engine.ask(self._engine.client.networks.list(filters=filters))
 
-        In need delete that of `everyone`: other owners' spares too, which they make anew.
-        """
-        self._littered = False
-        label = OWNER_LABEL if everyone else f"{OWNER_LABEL}={self._owner}"
-        networks = await self._engine.ask(self._engine.client.networks.list(filters={"label": [label]}))
-        kept = set(self._kept)  # now: what is let go from here on is named by a container of the next list
-        containers = await self._engine.ask(self._engine.client.containers.list(all="1"))
-        named = {container["HostConfig"]["NetworkMode"] for container in containers}
-        for network in networks:
-            if network["Name"] not in kept | named:
-                await self.delete(network["Name"])
+    async def _delete(self, network: str) -> None:
+        try:
+            await self._engine.ask((await self._engine.ask(self._engine.client.networks.get(network))).delete())
+        except EngineRefused as error:
+            if error.http_status not in (NOT_FOUND, _ACTIVE_ENDPOINTS):
+                raise
+
+
+def _has_failed(finding: asyncio.Task[str]) -> bool:
+    return finding.done() and (finding.cancelled() or finding.exception() is not None)

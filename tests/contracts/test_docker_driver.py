@@ -1,4 +1,4 @@
-"""What the Docker driver promises beyond the contract: isolation, images, networks, and clear words."""
+"""What the Docker driver promises beyond the contract: isolation, images, and clear words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uuid import uuid4
 import docker_image
 import pytest
 from conftest import docker_kind
-from containers import Job, Kind, Start, make_folder, until
+from containers import Job, Kind, Start, make_folder
 from image_registry import ImageRegistry
 
 from buildsys.adapters.docker import DockerDriver
@@ -35,13 +35,8 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def owner() -> str:
-    return uuid4().hex
-
-
-@pytest.fixture
-async def kind(tmp_path: Path, owner: str) -> AsyncIterator[Kind]:
-    kind = docker_kind(tmp_path, owner=owner)
+async def kind(tmp_path: Path) -> AsyncIterator[Kind]:
+    kind = docker_kind(tmp_path, owner=uuid4().hex)
     yield kind
     await kind.driver.close()
     shutil.rmtree(kind.jobs)
@@ -51,12 +46,6 @@ def engine(*arguments: str) -> Any:
     """What the engine's own client says, as JSON: another pair of eyes than the driver's."""
     answer = subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
     return json.loads(answer) if answer.strip() else None
-
-
-def networks(owner: str) -> set[str]:
-    """The names of an owner's networks."""
-    command = ["docker", "network", "ls", "--format", "{{.Name}}", "--filter", f"label=buildsys.owner={owner}"]
-    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
 
 def silent(line: str) -> None:
@@ -251,39 +240,6 @@ class TestImages:
         lines: list[str] = []
         await driver.prepare(docker_image.base_image(), lines.append)
         assert lines == []
-
-
-class TestNetworks:
-    async def test_each_job_has_its_own_and_none_is_left(self, start: Start, kind: Kind, owner: str) -> None:
-        jobs = [await start() for _ in range(3)]
-        modes = {engine("container", "inspect", job.spec.name)[0]["HostConfig"]["NetworkMode"] for job in jobs}
-        assert len(modes) == 3
-        for job in jobs:
-            await kind.driver.remove(job.spec)
-        await kind.driver.close()
-        assert networks(owner) == set()
-
-    async def test_a_cancelled_start_leaves_none(self, start: Start, kind: Kind, owner: str) -> None:
-        job = await start(run=False)
-        for _ in range(5):
-            starting = asyncio.create_task(kind.driver.start(job.spec))
-            await until(lambda: networks(owner) != set())
-            starting.cancel()
-            await asyncio.wait({starting})
-            await kind.driver.remove(job.spec)
-        await kind.driver.close()
-        assert networks(owner) == set()
-
-    async def test_those_of_a_killed_runner_are_swept(self, start: Start, kind: Kind, owner: str) -> None:
-        used = engine("container", "inspect", (await start()).spec.name)[0]["HostConfig"]["NetworkMode"]
-        left = f"buildsys-left-{uuid4().hex}"
-        command = ["docker", "network", "create", "--label", f"buildsys.owner={owner}", left]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        later = DockerDriver(owner=owner)
-        await later.prepare(docker_image.base_image(), silent)
-        await later.close()
-        assert left not in networks(owner)
-        assert used in networks(owner)
 
 
 class TestEngine:
