@@ -1,4 +1,4 @@
-"""What tests of actors need: a look inside, a run on demand, time by hand, and nodes that die."""
+"""What tests of actors need: a database of their own, a look inside, a run on demand, time by hand, and nodes that die."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from actors.call import Errand
 from actors.clock import Clock, SystemClock
 from actors.database import Database
 from actors.fake_clock import FakeClock
+from actors.fresh_database import fresh_database
 from actors.mailbox import Mailbox
 from actors.messages import ActorId, Raised, Reply
 from actors.namespace import Namespace, line_of
@@ -30,6 +31,7 @@ __all__ = [
     "NodeProcess",
     "ProcessCluster",
     "evict",
+    "fresh_database",
     "list_ids",
     "run_alarm",
     "run_in_actor",
