@@ -132,7 +132,7 @@ from actors.errors import (
 from actors.messages import ActorId
 from actors.migrations import migrate
 from actors.namespace import Exhausted, Namespace
-from actors.node import Node, Statistics
+from actors.node import Neighbour, Node, Statistics
 from actors.queries import Query, load_queries
 from actors.retry import Retry
 from actors.shared import NodeSettings
@@ -151,6 +151,7 @@ __all__ = [
     "Exhausted",
     "LeaseLost",
     "Namespace",
+    "Neighbour",
     "NestedCall",
     "Node",
     "NodeSettings",

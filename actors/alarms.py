@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,7 @@ class Alarms:
         self._noted: dict[ActorId, datetime] = {}
         self._queue: list[tuple[datetime, ActorId]] = []
         self._changed = asyncio.Event()
+        self._free = asyncio.Event()
         self._place = _START
         self.exhausted = 0
 
@@ -76,6 +78,11 @@ class Alarms:
         """Whether the next look would wake the actor."""
         at = self._noted.get(id)
         return at is not None and at <= self._clock.now() + timedelta(seconds=AHEAD)
+
+    def look_now(self) -> None:
+        """Other nodes' actors may have become free: look for them now."""
+        self._place = _START
+        self._free.set()
 
     async def ring(self, ring: Callable[[ActorId], None]) -> None:
         """Ring whoever is due, for ever."""
@@ -108,7 +115,10 @@ class Alarms:
                     await self._look(list(namespaces), is_active, ring)
                 except TROUBLE as error:
                     logger.warning("schedules_not_read", error=str(error))
-            await self._clock.sleep(LOOK if self._place == _START else LOOK / 10)
+            with contextlib.suppress(TimeoutError):
+                async with self._clock.timeout(LOOK if self._place == _START else LOOK / 10):
+                    await self._free.wait()
+            self._free.clear()
 
     def _due(self, now: datetime) -> list[ActorId]:
         """The next whose time has come, at most `AT_ONCE`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from actors.errors import ActorsError
 from actors.kind import Kind
@@ -79,11 +79,21 @@ class Catalog:
             if mailbox.activation is not None:
                 mailbox.activation.end(reason)
 
-    async def drain(self) -> None:
-        """Finish the calls that wait, take no more, and empty the memory."""
+    def close(self) -> list[ActorId]:
+        """Take no more calls. Returns the actors of which something may be under way."""
         self.draining = True
-        mailboxes = list(self._mailboxes.values())
-        await asyncio.gather(*(mailbox.drain() for mailbox in mailboxes))
+        for mailbox in self._mailboxes.values():
+            mailbox.closing = True
+        return list(self._mailboxes)
+
+    async def drain(self, finished: Callable[[ActorId], None]) -> None:
+        """Finish the calls that wait and empty the memory; `finished` is told of each actor that is done with."""
+
+        async def drain(mailbox: Mailbox) -> None:
+            await mailbox.drain()
+            finished(mailbox.id)
+
+        await asyncio.gather(*(drain(mailbox) for mailbox in self._mailboxes.values()))
 
     async def stop(self) -> None:
         """End everything at once."""

@@ -36,17 +36,17 @@ class Lease:
     ) -> None:
         self._database = database
         self._queries = queries
-        self._clock = clock
         self._address = address
         self._until = 0.0
         self._since = 0.0
-        self._registered: int | None = None
+        self.registered: int | None = None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over = asyncio.Event()
         self.node = node
         self.ttl = ttl
         self.incarnation: int | None = None
+        self.clock = clock
 
     @property
     def trusted(self) -> bool:
@@ -56,12 +56,12 @@ class Lease:
     @property
     def left(self) -> float:
         """For how many seconds more, unless it is renewed."""
-        return self._until - self._clock.monotonic()
+        return self._until - self.clock.monotonic()
 
     @property
     def age(self) -> float:
         """Seconds since the renewal that it holds by was sent."""
-        return self._clock.monotonic() - self._since
+        return self.clock.monotonic() - self._since
 
     def check(self, incarnation: int | None = None) -> None:
         """Raise `LeaseLost` unless `trusted`, and for what this incarnation of the node owned, where one is given."""
@@ -94,18 +94,22 @@ class Lease:
             with self._lock:
                 self.incarnation, self._until = None, 0.0
             lost()
-            logger.warning("lease_lost", node=self.node, incarnation=self._registered)
+            logger.warning("lease_lost", node=self.node, incarnation=self.registered)
             await self.take(float("inf"))
             logger.warning("lease_taken_anew", node=self.node, incarnation=self.incarnation)
+
+    async def leave(self) -> None:
+        """Have nothing fall to this node any more; the lease goes on."""
+        await self._database.execute(self._queries["node_leave"], id=self.node, incarnation=self.registered)
 
     async def end(self) -> None:
         """Give the lease up, so that nobody waits for it."""
         self._until = 0.0
-        await self._database.execute(self._queries["lease_end"], id=self.node, incarnation=self._registered)
+        await self._database.execute(self._queries["lease_end"], id=self.node, incarnation=self.registered)
 
     def renewed(self, incarnation: int, sent: float, now: datetime) -> None:
         """The database has prolonged this incarnation's lease. From any thread, like `lose`."""
-        self._clock.sample(now)
+        self.clock.sample(now)
         with self._lock:
             if incarnation == self.incarnation:
                 self._since, self._until = sent, sent + self.ttl * TRUST
@@ -122,27 +126,25 @@ class Lease:
     async def _register(self) -> None:
         connection = await self._database.connect(limit=self.ttl)
         try:
-            sent = self._clock.monotonic()
+            sent = self.clock.monotonic()
             query = self._queries["node_register"]
             row = await connection.fetchrow(
                 query.text,
-                *query.arguments(
-                    {"id": self.node, "address": self._address, "ttl": self.ttl, "mine": self._registered}
-                ),
+                *query.arguments({"id": self.node, "address": self._address, "ttl": self.ttl, "mine": self.registered}),
             )
         finally:
             connection.terminate()
         if row is None:
             raise NodeReplaced(f"another process has started as node {self.node}")
         with self._lock:
-            self._registered = self.incarnation = row["incarnation"]
+            self.registered = self.incarnation = row["incarnation"]
         self.renewed(row["incarnation"], sent, row["now"])
 
     async def _lapse(self) -> None:
         while self.trusted:
             self._over.clear()
             try:
-                async with self._clock.timeout(self.left) as limit:
+                async with self.clock.timeout(self.left) as limit:
                     await self._over.wait()
             except TimeoutError:
                 if not limit.expired():

@@ -17,8 +17,9 @@ from actors.apart import run_apart
 from actors.catalog import Catalog
 from actors.clock import Clock, DatabaseClock, SystemClock
 from actors.committer import Committer
-from actors.database import LOST, Database
+from actors.database import TROUBLE, Database
 from actors.errors import ActorsError, LeaseLost
+from actors.hand_over import HandOver
 from actors.kind import Kind
 from actors.lease import Lease
 from actors.namespace import Namespace
@@ -37,6 +38,7 @@ A = TypeVar("A", bound=Actor)
 
 GIVE_BACK = 5.0
 """Seconds in which a leaving node tells the database so."""
+
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """What a node has done since its start, and how it stands.
@@ -65,6 +67,13 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     errors: int
     held_steps: int
     last_held: Block | None
+
+
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
+    """Another node, and the address at which it takes calls."""
+
+    id: str
+    address: str
 
 
 class Node:
@@ -123,9 +132,7 @@ class Node:
             database=database, queries=self._queries, placement=self._placement, faults=self.settings.faults
         )
         self.catalog = Catalog(kinds=self._kinds, shared=self._shared, waking=self._waking)
-        self._router = Router(
-            catalog=self.catalog, clock=self.clock, cluster_key=cluster_key, settings=self.settings
-        )
+        self._router = Router(catalog=self.catalog, clock=self.clock, cluster_key=cluster_key, settings=self.settings)
         self._receiver = Receiver(
             catalog=self.catalog,
             kinds=self._kinds,
@@ -146,7 +153,7 @@ class Node:
         retry: Retry | None = None,
         errors: Sequence[type[BaseException]] = (),
     ) -> Namespace[A]:
-        """Declare a namespace, on all nodes alike, before the node starts; `factory` makes an actor, by default `cls` does.
+        """Declare a namespace, on all nodes alike, before the node starts; `factory` makes an actor, by default `cls`.
 
         `errors` cross to callers as themselves, others as `CallFailed`.
         """
@@ -180,6 +187,11 @@ class Node:
             held_steps=self._watchdog.blocks,
             last_held=self._watchdog.last,
         )
+
+    async def others(self) -> list[Neighbour]:
+        """The other nodes that live now, by id."""
+        rows = await self._database.many(self._queries["node_others"], id=self.id)
+        return [Neighbour(id=row["id"], address=row["address"]) for row in rows]
 
     async def wait_failed(self) -> None:
         """Wait until the node stops by itself, and raise why; return when it is stopped in order."""
@@ -239,14 +251,18 @@ class Node:
 
     async def _renew(self) -> None:
         """Renew the lease: from a thread that watches this event loop, or here, where time is moved by hand."""
-        ttl = self.settings.lease_ttl
-        threaded = self.clock.any_thread
+        here = asyncio.get_running_loop()
+        ttl, threaded = self.settings.lease_ttl, self.clock.any_thread
+
+        def look(seconds: float) -> None:
+            here.call_soon_threadsafe(self.clock.call_later, seconds, self._alarms.look_now)
+
         renewal = Renewal(
             lease=self._lease,
             database=self._database,
             queries=self._queries,
-            clock=self.clock,
             alive=lambda: not threaded or self._watchdog.age < ttl / 2,
+            look=look,
             faults=self.settings.faults,
         )
 
@@ -261,20 +277,23 @@ class Node:
             group.create_task(self._watchdog.beat(), name="beat")
             await run_apart(apart, name=f"node {self.id}")
 
+    def _look(self, seconds: float) -> None:
+        self.clock.call_later(seconds, self._alarms.look_now)
+
     async def _drain(self) -> None:
         """Finish; what cannot be done in time, or without the database, is lost with the end of the lease."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_limit):
                 self.settings.faults.reach("drain_begun")
-                await self.catalog.drain()
+                await HandOver(catalog=self.catalog, placement=self._placement, lease=self._lease).run()
                 await self._committer.flush()
                 self.settings.faults.reach("drain_finished")
 
     async def _give_back(self) -> None:
         """Let go of all actors and of the lease, so that nobody waits for it."""
-        with contextlib.suppress(*LOST):
+        with contextlib.suppress(*TROUBLE):
             async with asyncio.timeout(GIVE_BACK):
-                await self._placement.release()
+                await self._placement.release([], others=True)
                 self.settings.faults.reach("drain_released")
                 await self._lease.end()
 

@@ -85,10 +85,14 @@ class Placement:
                     outcome[ActorId(namespace=row["namespace"], name=row["name"])] = Moved(row["address"])
         return outcome
 
-    async def release(self) -> None:
-        """Let go of all actors at once."""
+    async def release(self, ids: Collection[ActorId], *, others: bool = False) -> None:
+        """Let go of these actors, or with `others` of all but these, and have the other nodes told."""
         await self._database.execute(
-            self._queries["actor_release"], node=self._lease.node, incarnation=self._lease.incarnation
+            self._queries["actor_release"],
+            **columns(ids),
+            others=others,
+            node=self._lease.node,
+            incarnation=self._lease.registered,
         )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 
-from actors.clock import Clock
 from actors.database import TROUBLE, Database
 from actors.faults import FaultPoints
 from actors.lease import Lease
@@ -20,9 +19,12 @@ logger = structlog.get_logger(__name__)
 class Renewal:
     """Renews a lease every third of its time, on a connection of its own, while `alive` says that the node lives.
 
-    Runs in any event loop whose time its clock knows. A `Node` gives it a thread, so that a step that holds up the
-    node's own event loop for a short time does not cost the lease, and has `alive` tell how long ago that loop last
+    Runs in any event loop whose time the lease's clock knows. A `Node` gives it a thread, so that a step that holds up
+    the node's own event loop for a short time does not cost the lease, and has `alive` tell how long ago that loop last
     moved, so that one which hangs does not keep it.
+
+    `look` is told in how many seconds there may be actors without an owner: at once when a node lets go of some, and
+    when a lease will be over that its node seems not to renew.
     """
 
     def __init__(
@@ -31,15 +33,16 @@ class Renewal:
         lease: Lease,
         database: Database,
         queries: Queries,
-        clock: Clock,
         alive: Callable[[], bool],
+        look: Callable[[float], None],
         faults: FaultPoints,
     ) -> None:
         self._lease = lease
         self._database = database
         self._query = queries["lease_renew"]
-        self._clock = clock
+        self._clock = lease.clock
         self._alive = alive
+        self._look = look
         self._faults = faults
         self._connection: Any = None
         self._failing = False
@@ -59,6 +62,7 @@ class Renewal:
             async with asyncio.timeout(ttl / 3):
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await self._database.connect(limit=ttl / 4)
+                    await self._connection.add_listener("actors_free", lambda *_: self._look(0))
                 incarnation = self._lease.incarnation
                 if incarnation is None or not self._alive():
                     return soon
@@ -77,6 +81,8 @@ class Renewal:
             self._lease.lose(incarnation)
             return soon
         self._lease.renewed(incarnation, sent, row["now"])
+        if row["ends"] is not None and (left := (row["ends"] - row["now"]).total_seconds()) < ttl / 2:
+            self._look(left)
         return ttl / 3
 
     def _hang_up(self) -> None:

@@ -173,7 +173,7 @@ class App:
         )
         builder = self._builder(stores, buddies, hints)
         await self._singletons(stack, node, stores, buddies, builder, hints)
-        await self._meet_others(database, config.node_address or public_url)
+        await self._meet_others(node, config.node_address or public_url)
         application = web.Application()
         if "api" in config.roles:
             application = create_app(
@@ -221,8 +221,8 @@ class App:
             path = self.folder.path / "admin.token"
             logger.warning("admin_token_revoked", file=str(path), way_out="remove the file and start again")
 
-    async def _meet_others(self, database: Database, address: str) -> None:
-        others = [row["address"] for row in await database.many(QUERIES["node_others"], id=self.folder.installation)]
+    async def _meet_others(self, node: Node, address: str) -> None:
+        others = [other.address for other in await node.others()]
         if why := why_unreachable(address, others):
             logger.warning("nodes_unreachable", address=address, others=others, why=why, way_out="set --node-address")
 

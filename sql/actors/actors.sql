@@ -61,15 +61,19 @@ FROM actors.actors a JOIN unnest(:namespaces::text[], :names::text[]) AS w (name
 JOIN actors.nodes n ON n.id = a.owner AND n.incarnation = a.owner_incarnation AND n.lease_until > actors_now();
 
 -- name: actor_release :exec
--- Let go of all actors of a node, so that others need not wait for its lease. Locks their rows in the order of their ids.
+-- Let go of actors of a node, so that others need not wait for its lease, and tell the others: of these, or, with
+-- `others`, of all but these. Locks their rows in the order of their ids.
 WITH mine AS (
     SELECT a.namespace, a.name FROM actors.actors a
     WHERE a.owner = :node AND a.owner_incarnation = :incarnation
+      AND :others::boolean <> ((a.namespace, a.name) IN (SELECT * FROM unnest(:namespaces::text[], :names::text[])))
     ORDER BY a.namespace, a.name
     FOR UPDATE
+), released AS (
+    UPDATE actors.actors a SET owner = NULL, owner_incarnation = NULL
+    FROM mine WHERE a.namespace = mine.namespace AND a.name = mine.name
 )
-UPDATE actors.actors a SET owner = NULL, owner_incarnation = NULL
-FROM mine WHERE a.namespace = mine.namespace AND a.name = mine.name;
+SELECT pg_notify('actors_free', '');
 
 -- name: actor_list :many
 -- The names of all actors of a namespace.

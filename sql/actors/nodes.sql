@@ -4,16 +4,29 @@
 INSERT INTO actors.nodes AS n (id, incarnation, address, lease_until)
 SELECT :id, 1, :address, actors_now() + make_interval(secs => :ttl::float8)
 ON CONFLICT (id) DO UPDATE
-SET incarnation = n.incarnation + 1, address = excluded.address, lease_until = excluded.lease_until
+SET incarnation = n.incarnation + 1, address = excluded.address, lease_until = excluded.lease_until, leaving = false
 WHERE :mine::bigint IS NULL OR n.incarnation = :mine
 RETURNING incarnation, actors_now() AS now;
 
+-- name: node_others :many
+-- The other nodes that live now.
+SELECT id, address FROM actors.nodes WHERE id <> :id AND lease_until > actors_now() ORDER BY id;
+
+-- name: node_leave :exec
+-- Have nothing fall to a node any more; what it owns it keeps.
+UPDATE actors.nodes SET leaving = true WHERE id = :id AND incarnation = :incarnation;
+
 -- name: lease_renew :one
--- Prolong a lease that still holds; an expired one is never renewed.
+-- Prolong a lease that still holds; an expired one is never renewed. `ends` is when the first of the other leases will be
+-- over unless its node renews it.
 UPDATE actors.nodes SET lease_until = actors_now() + make_interval(secs => :ttl::float8)
 WHERE id = :id AND incarnation = :incarnation AND lease_until > actors_now()
-RETURNING actors_now() AS now;
+RETURNING actors_now() AS now,
+    (SELECT min(o.lease_until) FROM actors.nodes o WHERE o.id <> :id AND o.lease_until > actors_now()) AS ends;
 
 -- name: lease_end :exec
--- Give up a lease at once.
-UPDATE actors.nodes SET lease_until = actors_now() WHERE id = :id AND incarnation = :incarnation;
+-- Give up a lease at once, and tell the other nodes.
+WITH ended AS (
+    UPDATE actors.nodes SET lease_until = actors_now() WHERE id = :id AND incarnation = :incarnation
+)
+SELECT pg_notify('actors_free', '');

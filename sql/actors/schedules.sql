@@ -21,7 +21,7 @@ WHERE s.namespace = d.namespace AND s.name = d.name AND s.schedule = d.schedule;
 WITH clock AS MATERIALIZED (
     SELECT actors_now() AS now
 ), living AS MATERIALIZED (
-    SELECT id, incarnation FROM actors.nodes WHERE lease_until > (SELECT now FROM clock)
+    SELECT id, incarnation, leaving FROM actors.nodes WHERE lease_until > (SELECT now FROM clock)
 )
 SELECT s.namespace, s.name, s.schedule, s.due_at
 FROM actors.schedules s
@@ -33,7 +33,10 @@ WHERE s.state = 'set' AND s.due_at <= (SELECT now FROM clock) + make_interval(se
     WHEN a.owner = :node THEN true
     WHEN EXISTS (SELECT FROM living l WHERE l.id = a.owner AND l.incarnation = a.owner_incarnation) THEN false
     WHEN s.due_at < (SELECT now FROM clock) - make_interval(secs => :late::float8) THEN true
-    ELSE :node = (SELECT l.id FROM living l ORDER BY hashtext(l.id || '/' || s.namespace || '/' || s.name), l.id LIMIT 1)
+    ELSE :node = (
+        SELECT l.id FROM living l WHERE NOT l.leaving
+        ORDER BY hashtext(l.id || '/' || s.namespace || '/' || s.name), l.id LIMIT 1
+    )
   END
 ORDER BY s.due_at, s.namespace, s.name, s.schedule
 LIMIT :size;

@@ -9,7 +9,8 @@ CREATE TABLE actors.nodes (
     id          text PRIMARY KEY,
     incarnation bigint NOT NULL,
     address     text NOT NULL,
-    lease_until timestamptz NOT NULL
+    lease_until timestamptz NOT NULL,
+    leaving     boolean NOT NULL DEFAULT false -- it lets go of what it owns, and takes nothing more
 ) WITH (fillfactor = 50);
 
 -- A row is the fence of its actor. It is never deleted, so that an epoch never comes back.
