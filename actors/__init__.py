@@ -94,8 +94,9 @@ and namespaces. Each serves its routes at its address, to the other nodes only. 
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
 
-**Tests** use a database of their own, as `FakeClock.install` stops its time for good. `Cluster` runs nodes in the
-test's process; `cluster.declared` has what `declare` returned for each. Time passes by `advance` alone:
+**Tests** use a database of their own, as `FakeClock.install` stops its time for good: `fresh_database` makes one and
+drops it. `Cluster` runs nodes in the test's process; `cluster.declared` has what `declare` returned for each. Time
+passes by `advance` alone. The names are those of `actors.testing`:
 
     async def test_the_limit_holds(database: Database) -> None:
         def declare(node: Node) -> Namespace[RateLimiter]:
@@ -111,7 +112,7 @@ test's process; `cluster.declared` has what `declare` returned for each. Time pa
             await clock.advance(1)
             assert await alice.take() == 0.0
 
-`actors.testing` has the rest: to look into an actor, to run its schedules, and to kill nodes.
+It has more, to look into an actor, to run its schedules, and to kill nodes.
 """
 
 from actors.actor import Actor, Context, scheduled
