@@ -1,0 +1,235 @@
+"""What every store of objects does, whatever it is made of: a folder, and a bucket of a real S3 server."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import aiobotocore.session
+import pytest
+from s3_server import ACCESS, SECRET, s3_server
+
+from buildsys.adapters.files import WRITING, FileBlobs
+from buildsys.adapters.s3 import PART, Bucket, S3Blobs
+from buildsys.core.blobs import BlobExists, BlobMissing, Blobs, BlobsUnavailable
+from tests.buildsys.small_disk import small_disk
+
+BUCKET = "the-bucket"
+
+SIZES = [0, 1, 1000, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 12345]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server that has one bucket."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as url, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", ACCESS)
+        environment.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        asyncio.run(make_bucket(url))
+        yield url
+
+
+async def make_bucket(url: str) -> None:
+    async with aiobotocore.session.get_session().create_client(
+        "s3", endpoint_url=url, region_name="us-east-1"
+    ) as client:
+        await client.create_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+async def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Blobs]:
+    if request.param == "folder":
+        yield FileBlobs(tmp_path / "blobs")
+    else:
+        request.getfixturevalue("credentials")
+        bucket = Bucket(name=BUCKET, prefix=f"some/{uuid4().hex}/", endpoint=request.getfixturevalue("server"))
+        async with S3Blobs(bucket) as blobs:
+            yield blobs
+
+
+async def in_pieces(data: bytes, size: int = 300_000) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def keys(blobs: Blobs, prefix: str = "") -> list[str]:
+    return sorted([key async for key in blobs.keys(prefix)])
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_was_put_is_read(blobs: Blobs, size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    assert await blobs.put("logs/a/1", in_pieces(data)) == size
+    assert await blobs.read("logs/a/1", 0, size) == data
+    for start in {0, size // 2, max(size - 5, 0)}:
+        length = min(5, size - start)
+        assert await blobs.read("logs/a/1", start, length) == data[start : start + length]
+
+
+async def test_no_object_is_replaced(blobs: Blobs) -> None:
+    await blobs.put("logs/a", in_pieces(b"first"))
+    for again in (b"first", b"other", b"large" * PART):
+        with pytest.raises(BlobExists, match="logs/a"):
+            await blobs.put("logs/a", in_pieces(again))
+    assert await blobs.read("logs/a", 0, 5) == b"first"
+
+
+async def test_of_many_at_once_one_wins(blobs: Blobs) -> None:
+    answers = await asyncio.gather(*(blobs.put("race", in_pieces(b"%d" % n)) for n in range(5)), return_exceptions=True)
+    assert sorted(type(answer) for answer in answers if not isinstance(answer, BlobExists)) == [int]
+    winner = [n for n, answer in enumerate(answers) if answer == 1]
+    assert await blobs.read("race", 0, 1) == b"%d" % winner[0]
+
+
+@pytest.mark.parametrize("size", [1000, 2 * PART])
+async def test_an_attempt_that_fails_leaves_nothing(blobs: Blobs, size: int) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        async for piece in in_pieces(bytes(size)):
+            yield piece
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError, match="the source broke"):
+        await blobs.put("logs/a", breaking())
+    assert await keys(blobs) == []
+    await blobs.put("logs/a", in_pieces(b"x"))
+    assert await keys(blobs) == ["logs/a"]
+
+
+async def test_a_canceled_attempt_leaves_nothing(blobs: Blobs) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(1 << 20)
+            await asyncio.sleep(0)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await blobs.put("logs/a", endless())
+    assert await keys(blobs) == []
+
+
+async def test_what_is_missing_is_said_to_be(blobs: Blobs) -> None:
+    with pytest.raises(BlobMissing, match="nothing"):
+        await blobs.read("nothing", 0, 1)
+    await blobs.put("short", in_pieces(b"12345"))
+    for start, length in ((0, 6), (4, 2), (5, 1), (100, 1)):
+        with pytest.raises(BlobMissing, match="short"):
+            await blobs.read("short", start, length)
+
+
+async def test_a_deleted_object_is_gone(blobs: Blobs) -> None:
+    await blobs.put("logs/a", in_pieces(b"x"))
+    await blobs.delete("logs/a")
+    await blobs.delete("logs/a")
+    with pytest.raises(BlobMissing):
+        await blobs.read("logs/a", 0, 1)
+    assert await keys(blobs) == []
+
+
+async def test_keys_by_prefix(blobs: Blobs) -> None:
+    names = ["logs/a/1", "logs/a/2", "logs/b/1", "other/a"]
+    for name in names:
+        await blobs.put(name, in_pieces(b"x"))
+    assert await keys(blobs) == names
+    assert await keys(blobs, "logs/a") == names[:2]
+    assert await keys(blobs, "nothing") == []
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".hidden", "a\0b", "a b", "é"])
+async def test_no_key_leads_elsewhere(blobs: Blobs, key: str) -> None:
+    with pytest.raises(ValueError, match="no key"):
+        await blobs.put(key, in_pieces(b"x"))
+    with pytest.raises(ValueError, match="no key"):
+        await blobs.read(key, 0, 1)
+    with pytest.raises(ValueError, match="no key"):
+        await blobs.delete(key)
+
+
+class TestFolder:
+    async def test_others_see_nothing(self, tmp_path: Path) -> None:
+        blobs = FileBlobs(tmp_path / "blobs")
+        await blobs.put("logs/a", in_pieces(b"x"))
+        assert (tmp_path / "blobs" / "logs" / "a").stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "blobs" / "logs").stat().st_mode & 0o777 == 0o700
+
+    async def test_what_a_crash_left_is_swept(self, tmp_path: Path) -> None:
+        blobs = FileBlobs(tmp_path / "blobs")
+        await blobs.put("logs/a", in_pieces(b"x"))
+        left = tmp_path / "blobs" / WRITING / "left"
+        left.write_bytes(b"half")
+        assert await keys(blobs) == ["logs/a"]
+        blobs.sweep()
+        assert not left.exists()
+
+    async def test_a_full_disk_is_named(self, tmp_path: Path) -> None:
+        with small_disk(tmp_path / "disk", "size=1m") as disk:
+            blobs = FileBlobs(disk)
+            with pytest.raises(BlobsUnavailable, match="No space left"):
+                await blobs.put("logs/a", in_pieces(bytes(2 << 20)))
+            assert await keys(blobs) == []
+
+
+@pytest.mark.usefixtures("credentials")
+class TestBucket:
+    async def test_no_bucket(self, server: str) -> None:
+        async with S3Blobs(Bucket(name="nowhere", endpoint=server)) as blobs:
+            with pytest.raises(BlobsUnavailable, match="bucket nowhere refused: NoSuchBucket"):
+                await keys(blobs)
+
+    async def test_no_server(self) -> None:
+        async with S3Blobs(Bucket(name="b", endpoint="http://127.0.0.1:1")) as blobs:
+            with pytest.raises(BlobsUnavailable, match="does not answer"):
+                await blobs.read("a", 0, 1)
+
+    async def test_a_false_secret_is_refused_and_not_repeated(
+        self, server: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-false-secret")
+        async with S3Blobs(Bucket(name=BUCKET, endpoint=server)) as blobs:
+            with pytest.raises(BlobsUnavailable, match="refused") as refused:
+                await blobs.put("a", in_pieces(b"x"))
+        assert "false-secret" not in str(refused.value)
+
+    async def test_a_failed_upload_leaves_no_parts(self, server: str) -> None:
+        async def breaking() -> AsyncIterator[bytes]:
+            yield bytes(2 * PART)
+            raise RuntimeError
+
+        async with S3Blobs(Bucket(name=BUCKET, endpoint=server)) as blobs:
+            with pytest.raises(RuntimeError):
+                await blobs.put("a", breaking())
+        async with aiobotocore.session.get_session().create_client(
+            "s3", endpoint_url=server, region_name="us-east-1"
+        ) as client:
+            assert (await client.list_multipart_uploads(Bucket=BUCKET)).get("Uploads", []) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "bucket"),
+    [
+        ("s3://b", Bucket(name="b")),
+        ("s3://b/", Bucket(name="b")),
+        ("s3://b/some/where/", Bucket(name="b", prefix="some/where/")),
+        (
+            "s3://b/p?endpoint=http://127.0.0.1:9000&region=eu",
+            Bucket(name="b", prefix="p/", endpoint="http://127.0.0.1:9000", region="eu"),
+        ),
+    ],
+)
+def test_the_url_of_a_bucket(url: str, bucket: Bucket) -> None:
+    assert Bucket.parse(url) == bucket
+
+
+@pytest.mark.parametrize("url", ["", "b", "http://b/", "s3://", "s3://key:secret@b/", "s3://b?endpoin=x", "s3://b?x"])
+def test_what_is_no_url_of_a_bucket(url: str) -> None:
+    with pytest.raises(ValueError, match=r".") as refused:
+        Bucket.parse(url)
+    assert "secret@" not in str(refused.value)
