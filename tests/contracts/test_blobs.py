@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,7 +29,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with s3_server(tmp_path_factory.mktemp("s3")) as url, pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ACCESS_KEY_ID", ACCESS)
         environment.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        asyncio.run(make_bucket(url))
+        with ThreadPoolExecutor() as aside:  # the tests' loop runs in this thread
+            aside.submit(lambda: asyncio.run(make_bucket(url))).result()
         yield url
 
 
