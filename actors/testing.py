@@ -1,4 +1,89 @@
-"""What tests of actors need: a database of their own, a look inside, a run on demand, time by hand, and nodes that die."""
+"""What tests of actors need: a look inside, a run on demand, time by hand, and nodes that die.
+
+The examples are run by this package's own tests. They are about this module, `counting.py`:
+
+    from datetime import timedelta
+
+    from actors import Actor, Namespace, Node
+
+
+    class Counter(Actor):
+        async def increment(self) -> int:
+            count = await self.ctx.storage.get("count", int) or 0
+            self.ctx.storage.put("count", count + 1)
+            return count + 1
+
+        async def reset_in(self, seconds: float) -> None:
+            self.ctx.set_alarm(self.ctx.clock.now() + timedelta(seconds=seconds))
+
+        async def alarm(self) -> None:
+            async with self.ctx.turn():
+                self.ctx.storage.put("count", 0)
+
+
+    def declare(node: Node) -> list[Namespace[Counter]]:
+        return [node.namespace("counter", Counter, Counter)]
+
+**Nodes in the test's own process**, that call each other over HTTP. `declared` holds what `declare` returned for each.
+
+    async with Cluster(database, 2, declare=declare) as cluster:
+        [here], [there] = cluster.declared
+        counter = here.get("a")
+        assert await counter.increment() == 1
+        assert await there.get("a").increment() == 2
+
+        async def look(inside: Counter) -> int | None:  # in a turn, on the instance itself
+            return await inside.ctx.storage.get("count", int)
+
+        assert await run_in_actor(counter, look) == 2
+        assert [id.name for id in await list_ids(here)] == ["a"]
+
+**Memory** is not to be relied on: take an actor out of it, or all of a node, or each after every call.
+
+        await evict(counter)
+        assert await counter.increment() == 3
+        await evict_all(cluster.nodes[0])
+        assert await counter.increment() == 4
+
+    async with Cluster(database, 1, declare=declare, settings=NodeSettings(paranoid=True)) as cluster:
+        assert await cluster.declared[0][0].get("a").increment() == 5
+
+**Processes** are killed and paused in earnest, and at exact moments, which `actors.faults` lists. The module must be
+found where the test's own modules are. Here a node dies between COMMIT and its answer; its caller cannot know what
+became of the call, and the next one sees it.
+
+    settings = NodeSettings(lease_ttl=1.5)
+    async with ProcessCluster(database.dsn, 2, declare="counting:declare", settings=settings) as processes:
+        one, two = processes.nodes
+        assert await one.call("counter", "c", "increment") == 1
+        await one.stop_at("commit_sent")
+        calling = asyncio.ensure_future(one.call("counter", "c", "increment"))
+        await one.until_paused()  # the kernel says so
+        while await database.pool.fetchval("SELECT seq FROM actors.actors WHERE name = 'c'") < 2:
+            await asyncio.sleep(0.01)
+        await one.kill()
+        with contextlib.suppress(ActorUnavailable):
+            await calling
+        assert await two.call("counter", "c", "increment") == 3
+
+**Time**: `run_alarm` runs a schedule whether it is due or not; with a `FakeClock`, which nodes and database go by
+alike, schedules, leases and limits fall due when the test says so.
+
+    clock = FakeClock()
+    await clock.install(database)
+    async with Cluster(database, 2, declare=declare, clock=clock) as cluster:
+        [here], [there] = cluster.declared
+        counter = here.get("b")
+        await counter.increment()
+        await counter.reset_in(3600)
+        assert await run_alarm(counter)
+        assert not await run_alarm(counter)
+        assert await counter.increment() == 1
+
+        await cluster.kill(cluster.nodes[0])  # as a crash would
+        await clock.advance(15)  # its lease is over
+        assert await there.get("b").increment() == 2
+"""
 
 from __future__ import annotations
 
@@ -31,6 +116,7 @@ __all__ = [
     "NodeProcess",
     "ProcessCluster",
     "evict",
+    "evict_all",
     "fresh_database",
     "list_ids",
     "run_alarm",
@@ -76,6 +162,12 @@ async def run_alarm(stub: Actor, schedule: str = "alarm") -> bool:
 async def evict(stub: Actor) -> None:
     """Take the actor out of its node's memory, between two turns."""
     await _mailbox(stub).evict()
+
+
+async def evict_all(node: Node) -> None:
+    """Take all actors out of a node's memory."""
+    for id in node.catalog.ids():
+        await node.catalog.mailbox(id).evict()
 
 
 async def list_ids(namespace: Namespace[Any]) -> list[ActorId]:
