@@ -60,7 +60,7 @@ class Activation:
         self.dead: BaseException | None = None
         self.wanted = False
         self.storage = Storage(owner=self, woken=woken, database=shared.database, queries=shared.queries)
-        self.runs = Runs(self)
+        self.runs = Runs(self, shared.alarms)
         self._shared = shared
         self._lock = lock
         self._beside: set[asyncio.Task[None]] = set()
@@ -218,8 +218,6 @@ class Activation:
         """Start what is due, and have the rest rung in time."""
         if self.dead is None:
             self.runs.fire()
-            if (at := self.schedules.next_due(self.kind.rules)) is not None:
-                self._shared.alarms.note(at, self.id)
 
     def end(self, reason: BaseException, *, again: bool = True) -> None:
         """Mark as dead. The mailbox then ends what runs beside; `again`: and at once makes a new activation of it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from actors.alarms import Alarms
 from actors.errors import ActorReset, LeaseLost
 from actors.turn import ScheduleRow
 
@@ -21,10 +22,11 @@ logger = structlog.get_logger(__name__)
 class Runs:
     """Runs the schedules of one activation. `failed` holds the failures that could not be stored before it ended."""
 
-    __slots__ = ("_activation", "_tasks", "failed")
+    __slots__ = ("_activation", "_alarms", "_tasks", "failed")
 
-    def __init__(self, activation: Activation) -> None:
+    def __init__(self, activation: Activation, alarms: Alarms) -> None:
         self._activation = activation
+        self._alarms = alarms
         self._tasks: dict[asyncio.Task[object], str] = {}
         self.failed: dict[str, BaseException] = {}
 
@@ -34,11 +36,14 @@ class Runs:
         return None if task is None else self._tasks.get(task)
 
     def fire(self) -> None:
-        """Start all that is due. A run never waits for another one."""
+        """Start all that is due, and have the rest rung in time. A run never waits for another one."""
         rules = self._activation.kind.rules
-        due = self._activation.schedules.due_by(self._activation.clock.now(), rules)
-        for name in sorted(due, key=lambda name: rules[name].urgency):
+        due, following = self._activation.schedules.survey(self._activation.clock.now(), rules)
+        due.sort(key=lambda name: rules[name].urgency)
+        for name in due:
             self.start(name)
+        if following is not None:
+            self._alarms.note(following, self._activation.id)
 
     def start(self, name: str) -> asyncio.Task[None]:
         """Run a schedule that is ready, due or not."""
@@ -68,7 +73,8 @@ class Runs:
             error = await self._attempt(name)
             if error is None:
                 activation.faults.reach("alarm_run_done")
-                await asyncio.sleep(0)  # all others that are due with it begin first
+                await asyncio.sleep(0)
+                await self._alarms.all_rung.wait()
             try:
                 await self._settle(name, version, row, error)
             except ActorReset:

@@ -28,10 +28,6 @@ class Schedule:
     def ready(self) -> bool:
         return self.row.state == "set" and not (self.running or self.gone) and self.stored == self.version
 
-    def is_due(self, now: datetime) -> bool:
-        """Whether to run it now: its time has come, or a hint has, and its last run did not fail."""
-        return self.ready and (self.row.due_at <= now or (self.woken and self.row.attempt == 0))
-
 
 class Schedules:
     """All schedules of an activation by name."""
@@ -50,13 +46,22 @@ class Schedules:
         """The schedules that are set, and when they are due."""
         return {name: one.row.due_at for name, one in self._all.items() if one.row.state == "set" and not one.gone}
 
-    def due_by(self, now: datetime, names: Container[str]) -> list[str]:
-        """Those of these names to run now."""
-        return [name for name, one in self._all.items() if one.is_due(now) and name in names]
+    def survey(self, now: datetime, names: Container[str]) -> tuple[list[str], datetime | None]:
+        """Those of these names to run now, and when the first of the others that wait is due.
 
-    def next_due(self, names: Container[str]) -> datetime | None:
-        """When the first of those of these names that wait is due."""
-        return min((one.row.due_at for name, one in self._all.items() if one.ready and name in names), default=None)
+        One is run when its time has come, or when a hint has and its last run did not fail.
+        """
+        due: list[str] = []
+        following: datetime | None = None
+        for name, one in self._all.items():
+            if not one.ready or name not in names:
+                continue
+            at = one.row.due_at
+            if at <= now or (one.woken and one.row.attempt == 0):
+                due.append(name)
+            elif following is None or at < following:
+                following = at
+        return due, following
 
     def put(self, name: str, row: ScheduleRow) -> Schedule:
         """Set or replace; not to run before `store`."""

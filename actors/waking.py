@@ -14,8 +14,8 @@ from actors.placement import PATIENCE, PAUSE, Fence, Placement, changing_hands, 
 from actors.queries import Queries
 from actors.turn import ScheduleRow
 
-MAX_BATCH = 500
-"""Actors of one load: enough to share the round trips, few enough that the first need not wait long for the last."""
+MAX_BATCH = 200
+"""Actors of one load: enough to share the round trips, few enough that what they all do then holds nobody up."""
 
 SMALL_KEYS = 256
 """An actor with no more keys than this, and no more bytes than `SMALL_BYTES`, is loaded whole."""
