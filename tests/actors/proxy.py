@@ -61,7 +61,10 @@ class Proxy:
         await self._connections.__aexit__(None, None, None)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.create_task(self._connect(reader, writer))
+        if self._server.is_serving():
+            self._connections.create_task(self._connect(reader, writer))
+        else:
+            writer.transport.abort()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -73,12 +76,18 @@ class Proxy:
             writer.transport.abort()
             return
         ends = {writer, far_writer}
+        if not self._server.is_serving():
+            for end in ends:
+                end.transport.abort()
+            return
         self._streams |= ends
         await asyncio.gather(
             self._pass("there", reader, far_writer, ends), self._pass("back", far_reader, writer, ends)
         )
         self._streams -= ends
         self._damaged -= ends
+        for end in ends:
+            end.transport.abort()
 
     async def _pass(
         self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ends: set[asyncio.StreamWriter]
