@@ -11,7 +11,7 @@ from actors.commit import Commit, Writes
 from actors.database import LOST, Database, Transaction
 from actors.errors import ActorReset, LeaseLost
 from actors.faults import FaultPoints
-from actors.lane import LIMIT, LOOKUPS, STATEMENTS, Lane, batches, run
+from actors.lane import LIMIT, LOOKUPS, STATEMENTS, Lane, batches, cut, run
 from actors.lease import Lease
 from actors.outcomes import Outcomes, unknown
 from actors.placement import Fence, Placement
@@ -97,7 +97,7 @@ class Committer:
                 yield session
                 await self._write(session, fence, turn)
             except (*LOST, asyncio.CancelledError):
-                session.connection.terminate()
+                cut(session.connection)
                 raise
             except BaseException:
                 await session.connection.execute("ROLLBACK")
@@ -124,7 +124,7 @@ class Committer:
             async with asyncio.timeout(LIMIT):
                 await session.connection.execute("COMMIT")
         except LOST as error:
-            session.connection.terminate()
+            cut(session.connection)
             found = await self._outcomes.find([fence], before={fence: fence.seq})
             if fence not in found:
                 raise unknown(fence) from error

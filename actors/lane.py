@@ -274,8 +274,13 @@ class Lane:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(asyncpg.InterfaceError):
-                connection.terminate()
+            cut(connection)
+
+
+def cut(connection: Any) -> None:
+    """Close a connection of which nothing more is expected, at once."""
+    with contextlib.suppress(asyncpg.InterfaceError):  # its pool may have noticed already
+        connection.terminate()
 
 
 def batches(sequences: Iterable[list[Statement]]) -> Iterator[list[Statement]]:

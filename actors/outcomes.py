@@ -10,7 +10,7 @@ from actors.errors import ActorUnavailable, LeaseLost
 from actors.lease import Lease
 from actors.placement import Fence, Moved, Placement
 
-PATIENCE = 10.0
+PATIENCE = 15.0
 """Seconds to find it out in: longer than the server keeps a transaction whose client says nothing more."""
 
 PAUSE = 0.02
