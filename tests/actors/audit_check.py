@@ -23,6 +23,7 @@ class Op:
     outcome: str = "unknown"
     """ok: answered with `value`; no: answered that it did not happen; unknown: neither."""
     error: str = ""
+    retryable: bool = True
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Audit:
         except ActorsError as error:
             op.outcome = "no" if error.ran == "no" else "unknown"
             op.error = f"{type(error).__name__}: {error}"
+            op.retryable = error.retryable
         op.returned = time.monotonic()
         return op
 
@@ -54,7 +55,7 @@ class Audit:
 
     @asynccontextmanager
     async def load(
-        self, nodes: Sequence[NodeProcess], actors: Sequence[str], *, method: str = "increment"
+        self, nodes: Sequence[NodeProcess], actors: Sequence[str], *, method: str = "increment", pause: float = 0.0
     ) -> AsyncIterator[None]:
         """Meanwhile call each actor, one call after the other, by way of each node."""
         stop = asyncio.Event()
@@ -62,7 +63,7 @@ class Audit:
         async def client(node: NodeProcess, actor: str) -> None:
             while not stop.is_set():
                 op = await self.call(node, actor, method, timeout=2.0)
-                await asyncio.sleep(0 if op.outcome == "ok" else 0.05)
+                await asyncio.sleep(pause if op.outcome == "ok" else 0.05)
 
         async with asyncio.TaskGroup() as group:
             for node, actor in itertools.product(nodes, actors):
