@@ -90,6 +90,7 @@ class Committer:
         Cancelled while it commits it goes on to its end, and then is cancelled.
         """
         async with self._database.session(patience=max(0.0, self._lease.left)) as session:
+            self._lease.check()
             await session.connection.execute("BEGIN")
             try:
                 await self._open(session, fence)

@@ -10,9 +10,12 @@ from typing import Any, Self, TypeVar
 
 import asyncpg
 import msgspec
+import structlog
 
 from actors.errors import DatabaseUnavailable
 from actors.queries import Query
+
+logger = structlog.get_logger(__name__)
 
 R = TypeVar("R")
 
@@ -77,6 +80,9 @@ class Database:
     `DatabaseUnavailable`; nothing was sent then. When a connection is lost under a query that only reads, or before it
     was sent, the query is run again; else asyncpg's own error is raised: the outcome is unknown, and only the caller
     can tell whether to try again. JSONB columns hold what msgspec makes of Python values.
+
+    `identity` is the server's system identifier and timeline, where it tells them. When a new connection finds others,
+    a standby has taken over that may lack acknowledged commits: that connection is refused, so that all can notice.
     """
 
     def __init__(self, dsn: str, *, size: int = 10, patience: float = 30.0) -> None:
@@ -84,6 +90,7 @@ class Database:
         self._size = size
         self._patience = patience
         self._pool: Any = None
+        self.identity: str | None = None
 
     @property
     def pool(self) -> Any:
@@ -99,7 +106,7 @@ class Database:
             command_timeout=30,
             timeout=10,
             server_settings=_SETTINGS,
-            init=_prepare,
+            init=self._prepare,
             connection_class=_Connection,
         )
         try:
@@ -155,7 +162,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def session(self, *, patience: float | None = None) -> AsyncIterator[Transaction]:
         """A connection of one's own, without a transaction; `patience` replaces the database's own."""
-        connection = await self._patiently(self.pool.acquire, self._patience if patience is None else patience)
+        connection = await self._patiently(self._acquire, self._patience if patience is None else patience)
         try:
             yield Transaction(connection)
         except _BROKEN:
@@ -176,7 +183,11 @@ class Database:
             settings |= dict.fromkeys(timed, f"{limit * 1000:.0f}ms")
             timeouts = {"timeout": limit, "command_timeout": limit}
         connection = await asyncpg.connect(self.dsn, server_settings=settings, **timeouts)
-        await _prepare(connection)
+        try:
+            await self._prepare(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     async def _again(self, query: Query, run: Callable[[], Awaitable[R]]) -> R:
@@ -190,12 +201,34 @@ class Database:
                 if not (query.reads or _unsent(error)) or loop.time() > until:
                     raise
 
-    async def _patiently(self, connect: Any, patience: float) -> Any:
+    async def _acquire(self, patience: float) -> Any:
+        try:
+            return await self.pool.acquire(timeout=max(patience, 0.001))
+        except TimeoutError:
+            raise TimeoutError("none became free, of this database's pool or of its server") from None
+
+    async def _prepare(self, connection: Any) -> None:
+        await connection.set_type_codec(
+            "jsonb",
+            schema="pg_catalog",
+            format="binary",
+            encoder=lambda value: b"\x01" + msgspec.json.encode(value),
+            decoder=lambda data: msgspec.json.decode(data[1:]),
+        )
+        found, known = await _identity(connection), self.identity
+        if found == known:
+            return
+        self.identity = found
+        if known is not None:
+            logger.warning("database_replaced", before=known, now=found)
+            raise ConnectionResetError(f"the database was {known} and is {found} now")
+
+    async def _patiently(self, connect: Callable[[float], Awaitable[Any]], patience: float) -> Any:
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + patience, 0.02
         while True:
             try:
-                return await connect()
+                return await connect(until - loop.time())
             except _NOT_CONNECTED as error:
                 if loop.time() + pause > until:
                     raise DatabaseUnavailable(f"no connection in {patience:g} s: {error}") from error
@@ -221,11 +254,19 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is not t
         return ""
 
 
-async def _prepare(connection: Any) -> None:
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        format="binary",
-        encoder=lambda value: b"\x01" + msgspec.json.encode(value),
-        decoder=lambda data: msgspec.json.decode(data[1:]),
-    )
+async def _identity(connection: Any) -> str:
+    """The server's system identifier and the timeline it writes; nothing where that is not for this user to know.
+
+    Raises `ConnectionError` for a standby, which may become the server in a moment.
+    """
+    try:
+        found: str | None = await connection.fetchval(
+            "SELECT system_identifier || '/' || "
+            "CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END "
+            "FROM pg_control_system()"
+        )
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFunctionError):
+        return ""
+    if found is None:
+        raise ConnectionRefusedError("the server is a standby, which takes no writes")
+    return found

@@ -263,6 +263,7 @@ class Lane:
                 self._connection = connection
                 for name, value in self._settings.items():
                     await connection.execute("SELECT set_config($1, $2, false)", name, value)
+                self._lease.check()  # it may have been taken in a database that is gone
             except LOST as error:
                 self._disconnect()
                 if not self._lease.trusted:

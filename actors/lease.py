@@ -19,6 +19,9 @@ logger = structlog.get_logger(__name__)
 TRUST = 0.9
 """The part of a renewal's time for which the node believes in it: whoever takes over does so after that."""
 
+NOTICE = 1.0
+"""Seconds in which it is noticed that the database is another one by now."""
+
 PATIENCE = 30.0
 """Seconds in which a starting node must find its database."""
 
@@ -39,6 +42,7 @@ class Lease:
         self._address = address
         self._until = 0.0
         self._since = 0.0
+        self._identity: str | None = None
         self.registered: int | None = None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -50,8 +54,8 @@ class Lease:
 
     @property
     def trusted(self) -> bool:
-        """Whether the node may still speak for its actors."""
-        return self.left > 0
+        """Whether the node may still speak for its actors: the lease holds, in the database that it was taken in."""
+        return self.left > 0 and self._database.identity == self._identity
 
     @property
     def left(self) -> float:
@@ -126,7 +130,7 @@ class Lease:
     async def _register(self) -> None:
         connection = await self._database.connect(limit=self.ttl)
         try:
-            sent = self.clock.monotonic()
+            identity, sent = self._database.identity, self.clock.monotonic()
             query = self._queries["node_register"]
             row = await connection.fetchrow(
                 query.text,
@@ -138,13 +142,14 @@ class Lease:
             raise NodeReplaced(f"another process has started as node {self.node}")
         with self._lock:
             self.registered = self.incarnation = row["incarnation"]
+            self._identity = identity
         self.renewed(row["incarnation"], sent, row["now"])
 
     async def _lapse(self) -> None:
         while self.trusted:
             self._over.clear()
             try:
-                async with self.clock.timeout(self.left) as limit:
+                async with self.clock.timeout(min(self.left, NOTICE)) as limit:
                     await self._over.wait()
             except TimeoutError:
                 if not limit.expired():

@@ -66,6 +66,9 @@ class Renewal:
                 incarnation = self._lease.incarnation
                 if incarnation is None or not self._alive():
                     return soon
+                if not self._lease.trusted:
+                    self._lease.lose(incarnation)
+                    return soon
                 self._faults.reach("lease_renewing")
                 sent = self._clock.monotonic()
                 arguments = self._query.arguments({"id": self._lease.node, "incarnation": incarnation, "ttl": ttl})

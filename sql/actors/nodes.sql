@@ -1,11 +1,12 @@
 -- name: node_register :one
 -- Take a node's id with a new incarnation. `mine` is the incarnation held before, NULL at a process's start, when
--- whatever held the id is dead; no row comes back where another process has taken the id since.
+-- whatever held the id is dead; no row comes back where another process has taken the id since. A database that has
+-- forgotten the latest gets one behind it all the same.
 INSERT INTO actors.nodes AS n (id, incarnation, address, lease_until)
-SELECT :id, 1, :address, actors_now() + make_interval(secs => :ttl::float8)
+SELECT :id, coalesce(:mine::bigint, 0) + 1, :address, actors_now() + make_interval(secs => :ttl::float8)
 ON CONFLICT (id) DO UPDATE
-SET incarnation = n.incarnation + 1, address = excluded.address, lease_until = excluded.lease_until, leaving = false
-WHERE :mine::bigint IS NULL OR n.incarnation = :mine
+SET incarnation = greatest(n.incarnation, :mine) + 1, address = excluded.address, lease_until = excluded.lease_until, leaving = false
+WHERE :mine::bigint IS NULL OR n.incarnation <= :mine
 RETURNING incarnation, actors_now() AS now;
 
 -- name: node_others :many
