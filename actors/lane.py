@@ -60,7 +60,7 @@ class Lane:
 
     Turns that only store and schedule are one statement, and with it one round trip and one fsync; where statements
     were deferred there is a transaction around them. When a group fails nothing of it is written, and it is run again
-    in halves, in the end an actor at a time and then a turn at a time: only the culprit fails, and what builds on it.
+    in halves, in the end an actor at a time and then a turn at a time: only the culprit fails, and what stands on it.
     """
 
     def __init__(
