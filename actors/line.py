@@ -67,7 +67,7 @@ class Line:
             return False
         try:
             self._enqueue(call)
-        except Overloaded as error:
+        except ActorsError as error:
             call.answer(Raised(failure=self.kind.failures.encode(error)))
         return True
 
@@ -91,6 +91,9 @@ class Line:
 
     def _enqueue(self, call: Pending) -> None:
         settings = self.router.settings
+        if not self._delivering:
+            self.router.start(self)
+            self._delivering = True
         if self._waiting is None:
             self._waiting = deque()
         if len(self._waiting) >= settings.mailbox:
@@ -99,9 +102,6 @@ class Line:
             raise Overloaded(f"{self._size} bytes of calls of this stub wait for {self.id}; call again later")
         self._waiting.append(call)
         self._size += call.size
-        if not self._delivering:
-            self._delivering = True
-            self.router.start(self)
 
     def _take(self, waiting: deque[Pending]) -> list[Pending]:
         """The next calls that go together."""

@@ -45,6 +45,7 @@ class Mailbox:
         self._queue: deque[Call | _Beside] = deque()
         self._size = 0
         self._running = False
+        self._stopped = False
         self._pump: asyncio.Task[None] | None = None
         self._turn: _Beside | None = None
         self._wanted = False
@@ -94,6 +95,10 @@ class Mailbox:
         waiting = _Beside(activation)
         if activation.dead is not None:
             raise ActorReset(str(activation.dead))
+        if not self._running and activation is self.activation:
+            self._running = True
+            self._turn = waiting
+            return
         self._queue.append(waiting)
         self._start_pump()
         try:
@@ -107,6 +112,10 @@ class Mailbox:
         assert self._turn is not None
         self._turn.over.set()
         self._turn = None
+        if self._pump is None:  # nobody else waited when the turn was taken
+            self._rest()
+            if self._more:
+                self._start_pump()
 
     def reset(self) -> None:
         self._start_pump()
@@ -116,21 +125,21 @@ class Mailbox:
         activation = self.activation
         if activation is not None:
             activation.end(reason or ActorReset(f"{self.id} was evicted"), again=False)
-            while self._pump is not None and self.activation is activation:
-                await asyncio.wait([self._pump])
+            while self._running and self.activation is activation:
+                await self._turns()
 
     async def drain(self) -> None:
         """Finish the calls that wait, take no more, and end the activation."""
         self.closing = True
-        while self._pump is not None:
-            await asyncio.wait([self._pump])
+        while self._running:
+            await self._turns()
         if self.activation is not None:
             activation, self.activation = self.activation, None
             await activation.close()
 
     async def stop(self) -> None:
         """End at once, as a crash would."""
-        self.closing = True
+        self.closing = self._stopped = True
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.wait([self._pump])
@@ -142,7 +151,7 @@ class Mailbox:
         call.answer(self._raised(Overloaded(f"{reason} for {self.id}; call again later")))
 
     def _start_pump(self, *, eagerly: bool = False) -> None:
-        if self._running:
+        if self._running or self._stopped:
             return
         self._running = True
         if not eagerly:
@@ -152,17 +161,32 @@ class Mailbox:
 
     async def _run(self) -> None:
         try:
-            while True:
+            while self._more:
                 if self.activation is not None and self.activation.dead is not None:
                     await self._bury(self.activation)
-                elif self._queue or self._wanted:
-                    await self._step()
                 else:
-                    break
+                    await self._step()
         finally:
             self._pump = None
-            self._running = False
-            self.last_used = self._shared.clock.monotonic()
+            self._rest()
+
+    @property
+    def _more(self) -> bool:
+        """Whether there is something to do."""
+        if self._queue or self._wanted:
+            return True
+        return self.activation is not None and self.activation.dead is not None
+
+    def _rest(self) -> None:
+        self._running = False
+        self.last_used = self._shared.clock.monotonic()
+
+    async def _turns(self) -> None:
+        """Wait until those who have the actor now are done."""
+        if self._pump is not None:
+            await asyncio.wait([self._pump])
+        elif self._turn is not None:
+            await self._turn.over.wait()
 
     async def _step(self) -> None:
         if self.activation is None:

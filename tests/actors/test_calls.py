@@ -242,3 +242,13 @@ async def test_callers_that_never_wait_leave_others_time(alone: Setup) -> None:
     took = asyncio.get_running_loop().time() - started
     ticking.cancel()
     assert ticks > took / 0.02
+
+
+async def test_a_stopped_node_refuses_at_once(database: Database) -> None:
+    async with cluster(database, 1) as nodes:
+        stub = nodes.declared[0].get()
+        assert await stub.increment() == 1
+    for _ in range(2):
+        with pytest.raises(ActorUnavailable) as raised:
+            await stub.increment()
+        assert raised.value.ran == "no"
