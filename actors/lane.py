@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from actors.commit import Commit, Writes, by_actor
-from actors.database import LOST, Database, row_count
+from actors.database import LOST, TROUBLE, Database, row_count
 from actors.errors import ActorReset, ActorUnavailable, LeaseLost, WrongRowCount
 from actors.faults import FaultPoints
 from actors.lease import Lease
@@ -213,13 +213,13 @@ class Lane:
     async def _write(self, writes: Writes) -> None:
         connection = await self._connected()
         try:
-            async with asyncio.timeout(LIMIT):
-                if writes.sequences:
+            if writes.sequences:
+                async with asyncio.timeout(LIMIT):
                     await self._transact(connection, writes)
-                else:
-                    self._faults.reach("commit_begun")
-                    self._faults.reach_once_sent("commit_sent")
-                    await self._pass(connection, writes)
+            else:
+                self._faults.reach("commit_begun")
+                self._faults.reach_once_sent("commit_sent")
+                await self._pass(connection, writes)
         except (_Fenced, asyncpg.PostgresError, WrongRowCount) as error:
             if isinstance(error, LOST):
                 self._disconnect()
@@ -249,7 +249,7 @@ class Lane:
     async def _pass(self, connection: Any, writes: Writes) -> None:
         """Write all but the deferred statements, if all fences hold."""
         query, arguments = writes.statement(self._queries)
-        rows = await connection.fetch(query.text, *arguments)
+        rows = await connection.fetch(query.text, *arguments, timeout=LIMIT)
         if len(rows) < len(writes.fences):
             passed = {writes.fences[row["number"]] for row in rows}
             raise _Fenced(set(writes.fences) - passed)
@@ -264,7 +264,7 @@ class Lane:
                 for name, value in self._settings.items():
                     await connection.execute("SELECT set_config($1, $2, false)", name, value)
                 self._lease.check()  # it may have been taken in a database that is gone
-            except LOST as error:
+            except TROUBLE as error:
                 self._disconnect()
                 if not self._lease.trusted:
                     raise LeaseLost(f"the database was lost for longer than the lease: {error}") from error

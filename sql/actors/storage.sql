@@ -34,15 +34,3 @@ WHERE before < :bytes ORDER BY key DESC;
 -- name: storage_keys :many
 -- The first keys of an actor.
 SELECT key FROM actors.storage WHERE namespace = :namespace AND name = :name ORDER BY key LIMIT :size;
-
--- name: storage_put :exec
--- Store the values of a commit.
-INSERT INTO actors.storage (namespace, name, key, value)
-SELECT * FROM unnest(:namespaces::text[], :names::text[], :keys::text[], :values::bytea[])
-ON CONFLICT (namespace, name, key) DO UPDATE SET value = excluded.value;
-
--- name: storage_delete :exec
--- Delete the keys of a commit.
-DELETE FROM actors.storage s
-USING unnest(:namespaces::text[], :names::text[], :keys::text[]) AS d (namespace, name, key)
-WHERE s.namespace = d.namespace AND s.name = d.name AND s.key = d.key;

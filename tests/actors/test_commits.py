@@ -12,6 +12,9 @@ from actors import ActorReset, Database
 from actors.lane import batches
 from actors.turn import Statement
 
+KEPT = pytest.mark.parametrize("alone", [False], indirect=True, ids=["kept"])
+"""For tests about what is in memory while the rows of an actor cannot be had."""
+
 
 async def backend(connection: Any, condition: str) -> int | None:
     """The backend of this database in which something is so."""
@@ -45,6 +48,7 @@ async def dawdle(connection: Any, *, times: int) -> None:
     )
 
 
+@KEPT
 async def test_a_commit_cut_before_it_was_durable_is_made_again(alone: Setup, database: Database) -> None:
     stub = alone.get()
     assert await stub.increment() == 1
@@ -58,6 +62,7 @@ async def test_a_commit_cut_before_it_was_durable_is_made_again(alone: Setup, da
     await observer.close()
 
 
+@KEPT
 async def test_a_commit_that_ends_its_connection_each_time_is_given_up(alone: Setup, database: Database) -> None:
     stub, other = alone.get("a"), alone.get("b")
     assert [await stub.increment(), await other.increment()] == [1, 1]
@@ -74,6 +79,7 @@ async def test_a_commit_that_ends_its_connection_each_time_is_given_up(alone: Se
     await observer.close()
 
 
+@KEPT
 async def test_a_commit_cut_after_it_was_durable_is_reported_as_done(alone: Setup, database: Database) -> None:
     stub = alone.get()
     assert await stub.increment() == 1
@@ -97,6 +103,7 @@ async def test_a_commit_cut_after_it_was_durable_is_reported_as_done(alone: Setu
     assert alone.world.count("activated a") == 1
 
 
+@KEPT
 async def test_a_lost_connection_before_the_commit_is_made_good(alone: Setup, database: Database) -> None:
     stub = alone.get()
     assert await stub.increment() == 1
@@ -112,6 +119,7 @@ async def test_a_lost_connection_before_the_commit_is_made_good(alone: Setup, da
     await blocker.close()
 
 
+@KEPT
 async def test_spawned_work_starts_after_its_turn_is_durable(alone: Setup, database: Database) -> None:
     stub = alone.get()
     await stub.increment()

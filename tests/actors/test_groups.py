@@ -19,6 +19,9 @@ from actors.turn import MAX_KEY, MAX_TURN, MAX_VALUE, Turn
 SMALLINT = query("INSERT INTO probe_rows (id, small) VALUES (:id, :small::smallint)", "probe_small")
 ANYTHING = query("INSERT INTO probe_rows (id) VALUES (:id)", "probe_anything")
 
+KEPT = pytest.mark.parametrize("alone", [False], indirect=True, ids=["kept"])
+"""For tests about what is in memory while the rows of an actor cannot be had."""
+
 
 async def make_rows(database: Database) -> None:
     await database.pool.execute(
@@ -115,6 +118,7 @@ async def test_one_of_50_fails_alone(poison: Poison, error: str, alone: Setup, d
     assert [row["name"] for row in stored] == [name for name in names if name != "17"]
 
 
+@KEPT
 async def test_a_fenced_actor_of_50_fails_alone_and_writes_nothing(alone: Setup, database: Database) -> None:
     names = [f"{number:02}" for number in range(50)]
     await asyncio.gather(*(alone.get(name).increment() for name in names))
@@ -138,6 +142,7 @@ async def test_an_owner_without_a_lease_writes_nothing(alone: Setup, database: D
     assert await database.pool.fetchval("SELECT array_agg(seq) FROM actors.actors") == [1, 1]
 
 
+@KEPT
 async def test_what_is_pipelined_on_the_culprit_fails_and_all_else_commits(alone: Setup, database: Database) -> None:
     await make_rows(database)
     names = [str(number) for number in range(20)]
@@ -160,6 +165,7 @@ async def test_what_is_pipelined_on_the_culprit_fails_and_all_else_commits(alone
     await blocker.close()
 
 
+@KEPT
 async def test_a_statement_that_waits_for_a_lock_holds_up_no_storage(alone: Setup, database: Database) -> None:
     await make_rows(database)
     await database.pool.execute("INSERT INTO probe_rows (id) VALUES (1)")

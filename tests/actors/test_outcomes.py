@@ -17,6 +17,9 @@ from actors.testing import run_in_actor
 
 TTL = 8.0
 
+KEPT = pytest.mark.parametrize("alone", [False], indirect=True, ids=["kept"])
+"""For tests about what is in memory while the rows of an actor cannot be had."""
+
 
 class OnceSent(FaultPoints):
     """Does something when a commit is being sent, once: before its bytes are, or right behind them."""
@@ -154,6 +157,7 @@ async def test_a_turn_that_is_late_after_its_transaction_says_that_it_may_stand(
         assert [row["id"] for row in await database.pool.fetch("SELECT id FROM probe_rows")] == [1]
 
 
+@KEPT
 async def test_a_transaction_is_fenced_first(alone: Setup, database: Database) -> None:
     await make_rows(database)
     stub = alone.get()
@@ -173,6 +177,7 @@ async def test_a_transaction_is_fenced_first(alone: Setup, database: Database) -
     assert ran == ["body"]
 
 
+@KEPT
 async def test_a_transaction_waits_for_the_actors_commits_before_it(alone: Setup, database: Database) -> None:
     await make_rows(database)
     stub = alone.get()
