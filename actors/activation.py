@@ -309,6 +309,13 @@ class Activation:
             self.fire()
 
     def _call_back(self, turn: Turn) -> None:
+        """What a turn wanted done once it is durable; nothing, where the node may not speak for the actor any more."""
+        if not (turn.callbacks or turn.spawned):
+            return
+        if (silenced := self.silenced(wrote=turn.writes)) is not None:
+            _drop(turn)
+            self.end(silenced)
+            return
         for callback in turn.callbacks:
             try:
                 callback()

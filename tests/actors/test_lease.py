@@ -24,6 +24,9 @@ from actors.renewal import Renewal
 
 TTL = 1.5
 
+TOLD: list[str] = []
+"""What blockers have done after their turns."""
+
 
 class Blocker(Actor):
     """Holds up the event loop, in a turn, a schedule, or spawned work."""
@@ -31,6 +34,14 @@ class Blocker(Actor):
     async def block(self, seconds: float) -> int:
         time.sleep(seconds)
         return 1
+
+    async def block_and_tell(self, seconds: float) -> None:
+        self.ctx.after_commit(lambda: TOLD.append("called back"))
+        self.ctx.spawn(self.tell(), name="telling")
+        time.sleep(seconds)
+
+    async def tell(self) -> None:
+        TOLD.append("spawned")
 
     async def block_later(self, seconds: float, schedule: bool) -> None:
         self.ctx.storage.put("seconds", seconds)
@@ -222,6 +233,18 @@ async def test_a_durable_turn_is_not_called_undone_when_its_reply_comes_too_late
             await blockers.get("a").put(2)
         await until(lambda: one.statistics().lease_left > 0)
         assert await blockers.get("a").value() == 2
+
+
+async def test_nothing_comes_of_a_turn_that_ends_too_late(database: Database) -> None:
+    TOLD.clear()
+    async with node(database) as (one, blockers):
+        await blockers.get("a").block_and_tell(0)
+        await until(lambda: TOLD == ["called back", "spawned"])
+        with pytest.raises(LeaseLost):
+            await blockers.get("a").block_and_tell(TTL * 2)
+        await until(lambda: one.statistics().lease_left > 0)
+        await blockers.get("a").value()
+        assert TOLD == ["called back", "spawned"]
 
 
 @pytest.mark.parametrize(
