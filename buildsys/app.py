@@ -20,32 +20,30 @@ from typing import Any, Self
 from uuid import UUID
 
 import asyncpg
-import msgspec
 import structlog
 from aiohttp import web
 
-from actors import ActorsError, Database, Namespace, Node, Retry, SystemClock, migrate
+from actors import ActorsError, Database, Node, SystemClock, migrate
 from buildsys.adapters.docker import DockerDriver
 from buildsys.adapters.docker_engine import engine_socket
-from buildsys.adapters.git import GitReader
 from buildsys.adapters.github import GitHub
 from buildsys.adapters.process import ProcessDriver
 from buildsys.adapters.process_users import jobs_folder
 from buildsys.addresses import listen, local_url, why_unreachable
+from buildsys.blob_store import open_blobs
 from buildsys.config import Config
 from buildsys.core.driver import Driver, Limits
 from buildsys.data_folder import DataFolder
-from buildsys.errors import BuildsysError, DriverError, SetupError, Unavailable
-from buildsys.objects import scheduler, triggers
-from buildsys.objects.build_buddy import BuildBuddy, BuildLimits
-from buildsys.objects.builder import Builder, PlanDefaults
+from buildsys.errors import DriverError, SetupError, Unavailable
+from buildsys.namespaces import Given, Namespaces, declare_builds, declare_singletons, ensure_singletons, make_builder
+from buildsys.objects.builder import Builder
 from buildsys.objects.dispatcher import Dispatcher
+from buildsys.objects.log_archive import LogArchive
 from buildsys.objects.log_verification import LogVerification
-from buildsys.objects.scheduler import Scheduler
-from buildsys.objects.triggers import Triggers
 from buildsys.postgres import EmbeddedPostgres
 from buildsys.private_files import write_private
 from buildsys.runner import HttpOrchestrator, Orchestrator, Runner, RunnerConfig
+from buildsys.store.archives import Archives
 from buildsys.store.assignments import Assignments
 from buildsys.store.builds import Builds
 from buildsys.store.deliveries import Deliveries
@@ -62,17 +60,6 @@ logger = structlog.get_logger(__name__)
 
 COMMON_LABELS = ("linux", "ubuntu-latest", "self-hosted")
 """What workflows written for other systems commonly ask of a runner, and any of ours can give."""
-
-RETRIED_FOR_EVER = Retry.forever(cap=5.0)
-"""The system's own singletons never give up: without them nothing is built."""
-
-
-class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
-    """The durable objects, by kind."""
-
-    builds: Namespace[BuildBuddy]
-    schedulers: Namespace[Scheduler]
-    triggers: Namespace[Triggers]
 
 
 class App:
@@ -146,11 +133,17 @@ class App:
         cipher = Cipher(key=self.folder.secret_key)
         await prove_key(database, cipher)
         hints = await stack.enter_async_context(Hints(database=database))
+        archives = Archives(database=database)
+        archive = LogArchive(
+            logs=Logs(database=database),
+            archives=archives,
+            blobs=await open_blobs(stack, config, self.folder.part("blobs")),
+        )
         stores = self.stores = Stores(
             projects=Projects(database=database, cipher=cipher),
             builds=Builds(database=database),
             deliveries=Deliveries(database=database),
-            logs=Logs(database=database),
+            logs=archive,
             tokens=Tokens(database=database),
         )
         await self._keep_administrator(stores.tokens)
@@ -163,16 +156,24 @@ class App:
             clock=clock,
         )
         assignments = Assignments(database=database)
-        buddies = self._objects(node, stores, assignments, hints)
+        given = Given(
+            config=config,
+            stores=stores,
+            assignments=assignments,
+            archives=archives,
+            archive=archive,
+            hints=hints,
+            seal_key=self._derived_key("log seal"),
+            repositories=self.folder.part("repositories"),
+        )
+        builder = await self._start_objects(stack, node, given)
         dispatcher = Dispatcher(
             assignments=assignments,
-            buddies=buddies,
+            buddies=self.namespaces.builds,
             hints=hints,
             clock=clock,
             longest_wait=config.runner_lost_after / 4,
         )
-        builder = self._builder(stores, buddies, hints)
-        await self._singletons(stack, node, stores, buddies, builder, hints)
         await self._meet_others(node, config.node_address or public_url)
         application = web.Application()
         if "api" in config.roles:
@@ -184,9 +185,7 @@ class App:
                     hints=hints,
                     forge=GitHub(),
                     ready=lambda: _ready(database),
-                    verification=LogVerification(
-                        builds=stores.builds, logs=stores.logs, key=self._derived_key("log seal")
-                    ),
+                    verification=LogVerification(builds=stores.builds, logs=archive, key=given.seal_key),
                 ),
                 settings=WebSettings(
                     public_url=public_url,
@@ -226,84 +225,19 @@ class App:
         if why := why_unreachable(address, others):
             logger.warning("nodes_unreachable", address=address, others=others, why=why, way_out="set --node-address")
 
-    def _objects(self, node: Node, stores: Stores, assignments: Assignments, hints: Hints) -> Namespace[BuildBuddy]:
-        limits = BuildLimits(
-            startup=self._config.startup_limit,
-            silence=self._config.runner_lost_after,
-            grace=self._config.grace,
-            log=self._config.log_limit,
-        )
-        return node.namespace(
-            "build",
-            BuildBuddy,
-            lambda ctx: BuildBuddy(
-                ctx,
-                projects=stores.projects,
-                assignments=assignments,
-                hints=hints,
-                limits=limits,
-                seal_key=self._derived_key("log seal"),
-            ),
-            errors=(BuildsysError,),
-        )
-
-    def _builder(self, stores: Stores, buddies: Namespace[BuildBuddy], hints: Hints) -> Builder:
-        return Builder(
-            builds=stores.builds,
-            buddies=buddies,
-            repository=GitReader(
-                cache=self.folder.part("repositories"), allow_local=self._config.allow_local_repositories
-            ),
-            hints=hints,
-            defaults=PlanDefaults(
-                images=self._config.images, image=self._config.default_image, time_limit=self._config.time_limit
-            ),
-        )
-
-    async def _singletons(
-        self,
-        stack: AsyncExitStack,
-        node: Node,
-        stores: Stores,
-        buddies: Namespace[BuildBuddy],
-        builder: Builder,
-        hints: Hints,
-    ) -> None:
-        """Start the node and make sure of the actors that there is one of."""
-        schedulers = node.namespace(
-            "scheduler",
-            Scheduler,
-            lambda ctx: Scheduler(
-                ctx,
-                buddies=buddies,
-                hints=hints,
-                max_running=self._config.max_running,
-                start_concurrency=self._config.start_concurrency,
-                seal_key=self._derived_key("log seal"),
-            ),
-            retry=RETRIED_FOR_EVER,
-        )
-        inboxes = node.namespace(
-            "triggers",
-            Triggers,
-            lambda ctx: Triggers(
-                ctx,
-                deliveries=stores.deliveries,
-                projects=stores.projects,
-                builder=builder,
-                forges={"github": GitHub()},
-                hints=hints,
-            ),
-            retry=RETRIED_FOR_EVER,
-        )
-        self.namespaces = Namespaces(builds=buddies, schedulers=schedulers, triggers=inboxes)
+    async def _start_objects(self, stack: AsyncExitStack, node: Node, given: Given) -> Builder:
+        """Declare the durable objects, start the node, and make sure of the actors that there is one of."""
+        builds = declare_builds(node, given)
+        builder = make_builder(given, builds)
+        self.namespaces = declare_singletons(node, given, builds, builder)
         await stack.enter_async_context(node)
         self._watch(stack, node.wait_failed(), name="node")
         if "orchestrator" in self._config.roles:
-            await stores.projects.limit_account(self._config.account_max_running)
-            if self._start_scheduler:
-                await schedulers.ensure(scheduler.SINGLETON)
-            await inboxes.ensure(triggers.SINGLETON)
+            await given.stores.projects.limit_account(self._config.account_max_running)
+            await ensure_singletons(
+                self.namespaces, start_scheduler=self._start_scheduler, archives=not given.archive.is_read_only
+            )
+        return builder
 
     async def _run_jobs(self, stack: AsyncExitStack, orchestrator: Orchestrator) -> None:
         config, data = self._config, self.folder.part("runner")

@@ -110,6 +110,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = 120.0
     grace: Annotated[float, Setting("What a canceled step gets between TERM and KILL.", settings.seconds)] = 10.0
     log_limit: Annotated[int, Setting("What a step may print; the rest is not kept.", settings.size)] = 1 << 30
+    blobs: Annotated[
+        str | None,
+        Setting(
+            "Where logs are archived, the same for all nodes.",
+            settings.blobs,
+            default="a folder in the data folder, or none with --database-url",
+        ),
+    ] = None
+    archive_after: Annotated[
+        float, Setting("How long a stopped build's log stays in the database.", settings.seconds)
+    ] = 600.0
+    keep_logs_for: Annotated[float | None, Setting("Delete archived logs that are older.", settings.seconds)] = None
+    keep_logs: Annotated[int | None, Setting("Keep so many archived logs of a project.", settings.count)] = None
+    keep_log_bytes: Annotated[
+        int | None, Setting("Keep archived logs of so many bytes of a project.", settings.size)
+    ] = None
     default_image: Annotated[
         str, Setting("The image of jobs that name none and whose labels have none.", settings.text)
     ] = "buildpack-deps:noble"

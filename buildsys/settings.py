@@ -65,7 +65,7 @@ def written(value: object) -> str:
         case bool():
             return str(value).lower()
         case float():
-            return f"{value:g}"
+            return str(int(value)) if value.is_integer() else f"{value:g}"
         case Mapping():
             return ",".join(f"{key}={entry}" for key, entry in value.items())
         case frozenset() | tuple() | list():
@@ -92,7 +92,7 @@ def _scaled(text: str, units: Mapping[str, int]) -> float:
 
 
 def _seconds(text: str) -> float:
-    value = _scaled(text, {"": 1, "s": 1, "m": 60, "h": 3600})
+    value = _scaled(text, {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400})
     return _checked(value, value > 0)
 
 
@@ -121,6 +121,10 @@ def _url(text: str) -> str:
     return _checked(text.rstrip("/"), parts.scheme in ("http", "https") and bool(parts.hostname))
 
 
+def _blobs(text: str) -> str:
+    return _checked(text, text.startswith(("/", "s3://")))
+
+
 def _pairs(text: str) -> dict[str, str]:
     pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
     return _checked({key: value for key, _, value in pairs}, all(key and value for key, _, value in pairs))
@@ -130,12 +134,13 @@ text = Kind("a text", lambda value: value)
 path = Kind("a path", lambda value: Path(value).expanduser().absolute())
 count = Kind("a whole number from 1", _count)
 amount = Kind("a number above zero, as 2 or 1.5", _amount)
-seconds = Kind("a time above zero, as 90, 90s, 20m or 2h", _seconds)
+seconds = Kind("a time above zero, as 90, 90s, 20m, 2h or 30d", _seconds)
 size = Kind("a size above zero, as 1000000, 64KiB, 16MiB or 1GiB", _size)
 switch = Kind("true or false", lambda value: SWITCH[_checked(value.lower(), value.lower() in SWITCH)])
 address = Kind("HOST:PORT", _address)
 url = Kind("an http:// or https:// URL", _url)
 names = Kind("names, with commas between them", _split)
+blobs = Kind("a path from /, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME", _blobs)
 pairs = Kind("LABEL=IMAGE, with commas between them", _pairs)
 database = Kind(
     "a postgresql:// URL", lambda value: _checked(value, urlsplit(value).scheme in ("postgresql", "postgres"))

@@ -15,6 +15,7 @@ import structlog
 
 from actors import Actor, Context, scheduled
 from buildsys.core.assignment import Assignment, Position, Report, ReportReply, Source
+from buildsys.core.blobs import BlobsUnavailable
 from buildsys.core.build import Outcome, State
 from buildsys.core.logs import END, LogChange
 from buildsys.core.project import Project
@@ -22,7 +23,9 @@ from buildsys.core.trigger import default_env
 from buildsys.errors import BuildsysError
 from buildsys.objects.build_life import BuildLife, JobLife
 from buildsys.objects.build_rows import load_life, save_life
+from buildsys.objects.log_archive import LogArchive
 from buildsys.objects.log_sequence import LogSequence
+from buildsys.store.archives import archive_columns
 from buildsys.store.assignments import Assignments
 from buildsys.store.hints import Hints
 from buildsys.store.projects import Projects
@@ -39,16 +42,27 @@ HEALTH_PAUSE = 15.0
 activation begins anew to count for how long nothing has been heard."""
 
 
+ARCHIVING = 1800.0
+"""Seconds that archiving a log may take."""
+
+ARCHIVE_AGAIN = timedelta(seconds=60)
+"""After which a log is archived that the blob store did not take."""
+
+
 log = structlog.get_logger(__name__)
 
 
 class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds: to a container's start, of a runner's silence, between TERM and KILL; bytes that a step may print."""
+    """Seconds: to a container's start, of a runner's silence, between TERM and KILL; bytes that a step may print.
+
+    `archive_after`: seconds behind its end after which a build's log is archived, never where it is None.
+    """
 
     startup: float = 120.0
     silence: float = 120.0
     grace: float = 10.0
     log: int = 1 << 30
+    archive_after: float | None = None
 
 
 class BuildBuddy(Actor):
@@ -63,12 +77,14 @@ class BuildBuddy(Actor):
         hints: Hints,
         limits: BuildLimits,
         seal_key: bytes,
+        archive: LogArchive,
     ) -> None:
         super().__init__(ctx)
         self._projects = projects
         self._assignments = assignments
         self._hints = hints
         self._limits = limits
+        self._archive = archive
         self._id = UUID(ctx.name)
         self._sequence = LogSequence(ctx, build=self._id, key=seal_key)
 
@@ -196,8 +212,26 @@ class BuildBuddy(Actor):
                 self.ctx.schedule("check_health", now + self._health_pause)
             self._save()
 
+    @scheduled(deadline=ARCHIVING, urgency=9)
+    async def archive_log(self) -> None:
+        """Move the log of the stopped build into the blob store; a store that is away is waited out."""
+        try:
+            archive = await self._archive.write(self._id)
+        except BlobsUnavailable as error:
+            log.warning("log_not_archived", build=str(self._id), error=str(error))
+            async with self.ctx.turn():
+                self.ctx.schedule("archive_log", self.ctx.clock.now() + ARCHIVE_AGAIN)
+            return
+        if archive is not None:
+            async with self.ctx.turn():
+                self.ctx.execute(QUERIES["archive_insert"], **archive_columns(self._id, archive))
+        await self._archive.drop(self._id)
+
     async def on_error(self, error: BaseException, source: str) -> None:
-        """An error of ours ends the build, visibly."""
+        """An error of ours ends the build, visibly; one that is over stays as it is."""
+        if self._life.is_stopped:
+            await super().on_error(error, source)
+            return
         async with self.ctx.turn():
             self._life.fail(self.ctx.clock.now(), f"{source}: {type(error).__name__}: {error}")
             self._save()
@@ -301,6 +335,8 @@ class BuildBuddy(Actor):
         if record.kind == END:
             for name in self.ctx.schedules():
                 self.ctx.unschedule(name)
+            if self._limits.archive_after is not None:
+                self.ctx.schedule("archive_log", record.at + timedelta(seconds=self._limits.archive_after))
             self.ctx.after_commit(lambda: self._hints.send("queue"))
             ran = record.at - (self._life.starting_at or record.at)
             self._log("build_stopped", **(change.data or {}), seconds=ran.total_seconds())

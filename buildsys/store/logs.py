@@ -23,6 +23,17 @@ class Logs:
         rows = await self._database.many(QUERIES["log_read"], build=build, after=after, size=size)
         return [_record(row) for row in rows]
 
+    async def last(self, build: UUID) -> int:
+        """The cursor of the last entry; 0 where there is none."""
+        row = await self._database.one(QUERIES["log_last"], build=build)
+        return 0 if row is None else int(row["last"])
+
+    async def drop(self, build: UUID, *, size: int) -> int:
+        """Delete the first records of an archived log, at most `size`; how many there were."""
+        row = await self._database.one(QUERIES["log_drop"], build=build, size=size)
+        assert row is not None
+        return int(row["count"])
+
 
 def log_columns(build: UUID, record: LogRecord) -> dict[str, Any]:
     """The record as the query `log_append` takes it."""

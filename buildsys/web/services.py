@@ -10,11 +10,11 @@ from uuid import UUID
 import msgspec
 
 from buildsys.core.assignment import Poll, PollReply, Report, ReportReply
+from buildsys.core.logs import LogRecord
 from buildsys.core.project import Project
 from buildsys.core.seal import Verdict
 from buildsys.store.builds import Builds
 from buildsys.store.deliveries import Deliveries
-from buildsys.store.logs import Logs
 from buildsys.store.projects import Projects
 from buildsys.store.tokens import Tokens
 
@@ -52,6 +52,19 @@ class Hints(Protocol):
         """An event that every hint of the topic sets; the reader clears it before it looks."""
 
 
+class LogReader(Protocol):
+    """Logs, wherever they are."""
+
+    async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
+        """At most `size` records holding entries behind the cursor `after`; the first may begin before it.
+
+        Fewer only at the log's end.
+        """
+
+    async def last(self, build: UUID) -> int:
+        """The cursor of the last entry; 0 where there is none."""
+
+
 class Verification(Protocol):
     """Proves logs."""
 
@@ -71,7 +84,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     projects: Projects
     builds: Builds
     deliveries: Deliveries
-    logs: Logs
+    logs: LogReader
     tokens: Tokens
 
 

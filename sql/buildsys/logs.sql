@@ -13,6 +13,10 @@ SELECT last, mac, lines, size FROM (
 ORDER BY first DESC
 LIMIT 1;
 
+-- name: log_last :one
+-- The cursor of a build's last entry; no row before the first.
+SELECT last FROM log_records WHERE build = :build ORDER BY first DESC LIMIT 1;
+
 -- name: log_positions :many
 -- Where the stored output of each step ends.
 SELECT job, step, max(source_to) AS source_to FROM log_records WHERE build = :build AND kind = 'lines' GROUP BY job, step;
@@ -25,3 +29,13 @@ WHERE build = :build
   AND last > :after
 ORDER BY first
 LIMIT :size;
+
+-- name: log_drop :one
+-- Delete the first records of a log that is archived, at most `size`, and count them.
+WITH dropped AS (
+    DELETE FROM log_records WHERE build = :build AND first IN (
+        SELECT first FROM log_records WHERE build = :build ORDER BY first LIMIT :size
+    ) AND EXISTS (SELECT FROM log_archives WHERE build = :build)
+    RETURNING 1
+)
+SELECT count(*) AS count FROM dropped;

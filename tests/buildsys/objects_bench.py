@@ -28,13 +28,16 @@ from buildsys.core.assignment import (
     StepStarted,
     StepStopped,
 )
+from buildsys.core.blobs import Blobs
 from buildsys.core.build import Build, Outcome, State
 from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.core.project import Project, ProjectSettings
 from buildsys.objects import scheduler
 from buildsys.objects.build_buddy import BuildBuddy, BuildLimits
 from buildsys.objects.dispatcher import Dispatcher
+from buildsys.objects.log_archive import LogArchive
 from buildsys.objects.scheduler import Scheduler
+from buildsys.store.archives import Archives
 from buildsys.store.assignments import Assignments
 from buildsys.store.builds import Builds, NewBuild
 from buildsys.store.hints import Hints
@@ -166,9 +169,11 @@ class Bench:
         limits: BuildLimits = LIMITS,
         max_running: int = 100,
         clock: Clock | None = None,
+        blobs: Blobs | None = None,
         **settings: Any,
     ) -> AsyncIterator[Cluster[Objects]]:
         clock = clock or SystemClock()
+        archive = LogArchive(logs=self.logs, archives=Archives(database=self.database), blobs=blobs)
 
         def make(ctx: Context) -> BuildBuddy:
             return buddy(
@@ -178,6 +183,7 @@ class Bench:
                 hints=self.hints,
                 limits=limits,
                 seal_key=SEAL_KEY,
+                archive=archive,
             )
 
         def declare(node: Node) -> Objects:

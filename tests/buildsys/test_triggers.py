@@ -22,7 +22,9 @@ from buildsys.core.project import Delivery, Project, ProjectSettings
 from buildsys.objects import triggers
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.objects.builder import SETTINGS, Builder, PlanDefaults
+from buildsys.objects.log_archive import LogArchive
 from buildsys.objects.triggers import ATTEMPTS, Triggers
+from buildsys.store.archives import Archives
 from buildsys.store.deliveries import Deliveries
 
 FILE = ".github/workflows/ci.yml"
@@ -99,6 +101,7 @@ async def inbox(database: Database, tmp_path: Path) -> AsyncIterator[Inbox]:
                 hints=bench.hints,
                 limits=LIMITS,
                 seal_key=SEAL_KEY,
+                archive=LogArchive(logs=bench.logs, archives=Archives(database=database), blobs=None),
             ),
         )
         builder = Builder(

@@ -138,6 +138,21 @@ CREATE TABLE log_records (
 );
 ALTER TABLE log_records ALTER COLUMN frame SET STORAGE EXTERNAL;
 
+-- Logs that have left log_records for the blob store. A deleted one keeps its row, which says by which rule.
+CREATE TABLE log_archives (
+    build       uuid PRIMARY KEY REFERENCES builds ON DELETE CASCADE,
+    key         text, -- NULL: deleted, and proven gone
+    size        bigint NOT NULL,
+    records     bigint NOT NULL,
+    root        bytea NOT NULL,
+    archived_at timestamptz NOT NULL DEFAULT now(),
+    deleted_at  timestamptz,
+    rule        text CHECK (rule IN ('age', 'count', 'size')),
+    CHECK ((deleted_at IS NULL) = (rule IS NULL))
+);
+-- serves archive_deleted
+CREATE INDEX log_archives_deleted ON log_archives (deleted_at) WHERE deleted_at IS NOT NULL AND key IS NOT NULL;
+
 -- A job offered to runners; the row goes when the job stops.
 CREATE TABLE assignments (
     id           uuid PRIMARY KEY,

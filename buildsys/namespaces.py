@@ -1,0 +1,144 @@
+"""Which durable objects there are, and what each is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from actors import Namespace, Node, Retry
+from buildsys.adapters.git import GitReader
+from buildsys.adapters.github import GitHub
+from buildsys.config import Config
+from buildsys.errors import BuildsysError
+from buildsys.objects import retention, scheduler, triggers
+from buildsys.objects.build_buddy import BuildBuddy, BuildLimits
+from buildsys.objects.builder import Builder, PlanDefaults
+from buildsys.objects.log_archive import LogArchive
+from buildsys.objects.retention import Retention
+from buildsys.objects.scheduler import Scheduler
+from buildsys.objects.triggers import Triggers
+from buildsys.store.archives import Archives, Rules
+from buildsys.store.assignments import Assignments
+from buildsys.store.hints import Hints
+from buildsys.web.services import Stores
+
+RETRIED_FOR_EVER = Retry.forever(cap=5.0)
+"""The system's own singletons never give up: without them nothing is built."""
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What they share. `repositories` is where commits are kept that were read."""
+
+    config: Config
+    stores: Stores
+    assignments: Assignments
+    archives: Archives
+    archive: LogArchive
+    hints: Hints
+    seal_key: bytes
+    repositories: Path
+
+    def __repr__(self) -> str:
+        return "Given(...)"
+
+
+class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
+    """The durable objects, by kind."""
+
+    builds: Namespace[BuildBuddy]
+    schedulers: Namespace[Scheduler]
+    triggers: Namespace[Triggers]
+    retentions: Namespace[Retention]
+
+
+def declare_builds(node: Node, given: Given) -> Namespace[BuildBuddy]:
+    """One actor a build."""
+    config = given.config
+    limits = BuildLimits(
+        startup=config.startup_limit,
+        silence=config.runner_lost_after,
+        grace=config.grace,
+        log=config.log_limit,
+        archive_after=None if given.archive.is_read_only else config.archive_after,
+    )
+    return node.namespace(
+        "build",
+        BuildBuddy,
+        lambda ctx: BuildBuddy(
+            ctx,
+            projects=given.stores.projects,
+            assignments=given.assignments,
+            hints=given.hints,
+            limits=limits,
+            seal_key=given.seal_key,
+            archive=given.archive,
+        ),
+        errors=(BuildsysError,),
+    )
+
+
+def make_builder(given: Given, builds: Namespace[BuildBuddy]) -> Builder:
+    """What makes builds of commits."""
+    config = given.config
+    return Builder(
+        builds=given.stores.builds,
+        buddies=builds,
+        repository=GitReader(cache=given.repositories, allow_local=config.allow_local_repositories),
+        hints=given.hints,
+        defaults=PlanDefaults(images=config.images, image=config.default_image, time_limit=config.time_limit),
+    )
+
+
+def declare_singletons(node: Node, given: Given, builds: Namespace[BuildBuddy], builder: Builder) -> Namespaces:
+    """The actors that there is one of."""
+    config = given.config
+    return Namespaces(
+        builds=builds,
+        schedulers=node.namespace(
+            "scheduler",
+            Scheduler,
+            lambda ctx: Scheduler(
+                ctx,
+                buddies=builds,
+                hints=given.hints,
+                max_running=config.max_running,
+                start_concurrency=config.start_concurrency,
+                seal_key=given.seal_key,
+            ),
+            retry=RETRIED_FOR_EVER,
+        ),
+        triggers=node.namespace(
+            "triggers",
+            Triggers,
+            lambda ctx: Triggers(
+                ctx,
+                deliveries=given.stores.deliveries,
+                projects=given.stores.projects,
+                builder=builder,
+                forges={"github": GitHub()},
+                hints=given.hints,
+            ),
+            retry=RETRIED_FOR_EVER,
+        ),
+        retentions=node.namespace(
+            "retention",
+            Retention,
+            lambda ctx: Retention(
+                ctx,
+                archives=given.archives,
+                archive=given.archive,
+                rules=Rules(age=config.keep_logs_for, count=config.keep_logs, size=config.keep_log_bytes),
+            ),
+            retry=Retry.forever(cap=300.0),
+        ),
+    )
+
+
+async def ensure_singletons(namespaces: Namespaces, *, start_scheduler: bool, archives: bool) -> None:
+    """Make sure that they are awake, which they stay. Without `start_scheduler` nobody looks at the queue."""
+    if start_scheduler:
+        await namespaces.schedulers.ensure(scheduler.SINGLETON)
+    await namespaces.triggers.ensure(triggers.SINGLETON)
+    if archives:
+        await namespaces.retentions.ensure(retention.SINGLETON)

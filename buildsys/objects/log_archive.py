@@ -1,0 +1,197 @@
+"""Where logs are read from, and how they leave the database for the blob store.
+
+A build's log is in the database until its object is in the blob store, was read back, and the row that says so is
+committed; only then the records are deleted. So whoever looks first into the database and then for the archive finds
+the log in one of them, at any moment and after any crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import Protocol
+from uuid import UUID, uuid4
+
+import structlog
+
+from buildsys.core.archive import ArchiveWriter, BadArchive, Page, Place, Root, read_page, records, span
+from buildsys.core.blobs import Blobs, BlobsUnavailable
+from buildsys.core.logs import LogRecord
+from buildsys.errors import BuildsysError
+from buildsys.store.archives import Archive, Archives
+
+PAGE = 64
+"""Records that are archived at once; each may stand for 1 MiB."""
+
+READ_BACK = 4 << 20
+"""Bytes that are read back at once."""
+
+DROP = 500
+"""Records that are deleted at once, so that no statement takes long."""
+
+AT_ONCE = 2
+"""Logs that a node archives at a time: there is no hurry, and a read may have to wait for the disk."""
+
+REMEMBERED = 64
+"""Index pages kept in memory, each of up to 512 records."""
+
+log = structlog.get_logger(__name__)
+
+
+class LogDeleted(BuildsysError):
+    """The log was deleted by a rule of retention, which the message names."""
+
+    code = "log_deleted"
+    status = 410
+
+
+class StoredLogs(Protocol):
+    """Logs in the database."""
+
+    async def read(self, build: UUID, *, after: int, size: int) -> list[LogRecord]:
+        """At most `size` records holding entries behind the cursor `after`; the first may begin before it."""
+
+    async def last(self, build: UUID) -> int:
+        """The cursor of the last entry; 0 where there is none."""
+
+    async def drop(self, build: UUID, *, size: int) -> int:
+        """Delete the first records of an archived log, at most `size`; how many there were."""
+
+
+class LogArchive:
+    """Reads logs wherever they are, and archives them. Without `blobs` it archives none."""
+
+    def __init__(self, *, logs: StoredLogs, archives: Archives, blobs: Blobs | None) -> None:
+        self._logs = logs
+        self._archives = archives
+        self._blobs = blobs
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._pages: OrderedDict[tuple[str, int], list[Place]] = OrderedDict()
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether logs stay where they are."""
+        return self._blobs is None
+
+    async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
+        """At most `size` records holding entries behind the cursor `after`; the first may begin before it.
+
+        Fewer only at the log's end. Raises `LogDeleted`, `BlobsUnavailable` and `BadArchive`.
+        """
+        stored = await self._logs.read(build, after=after, size=size)
+        if stored and stored[0].first <= after + 1:
+            return stored
+        kept = await self._kept(build)
+        return stored if kept is None else await self._read(*kept, after, size)
+
+    async def last(self, build: UUID) -> int:
+        """The cursor of the last entry; 0 where there is none. Raises `LogDeleted`."""
+        if stored := await self._logs.last(build):
+            return stored
+        kept = await self._kept(build)
+        return 0 if kept is None else kept[1].last
+
+    async def write(self, build: UUID) -> Archive | None:
+        """Put the stored log into the blob store and read it back; None where there is a committed archive already.
+
+        What earlier attempts left there is deleted first. Raises `BlobsUnavailable` and `BadArchive`.
+        """
+        async with self._slots:
+            if await self._archives.get(build) is not None:
+                return None
+            blobs = self._store()
+            prefix = f"logs/{build}/"
+            async for left in blobs.keys(prefix):
+                await blobs.delete(left)
+            writing = _Writing(build, self._logs)
+            key = f"{prefix}{uuid4().hex}"
+            size = await blobs.put(key, writing.pieces())
+            if await _hash(blobs, key, size) != writing.hash.digest():
+                raise BadArchive(f"{key} reads back other than it was written to {blobs!r}")
+            return Archive(key=key, size=size, records=writing.records, root=writing.root)
+
+    async def drop(self, build: UUID) -> None:
+        """Delete what the archive has by now from the database."""
+        while await self._logs.drop(build, size=DROP) == DROP:
+            pass
+
+    async def delete(self, key: str) -> None:
+        """Delete an object of a log that is declared deleted."""
+        await self._store().delete(key)
+
+    async def builds(self) -> AsyncIterator[tuple[UUID, str]]:
+        """All objects of logs, by the ids of their builds."""
+        async for key in self._store().keys("logs/"):
+            yield UUID(key.split("/")[1]), key
+
+    async def _kept(self, build: UUID) -> tuple[str, Root] | None:
+        """The key and the root of the log's object, once there is one."""
+        archive = await self._archives.get(build)
+        if archive is None:
+            return None
+        if archive.key is None or archive.deleted_at is not None:
+            when = f"{archive.deleted_at:%Y-%m-%d %H:%M} UTC"
+            raise LogDeleted(f"the log was deleted at {when}, by the rule about {archive.rule}")
+        return archive.key, archive.root
+
+    def _store(self) -> Blobs:
+        if self._blobs is None:
+            raise BlobsUnavailable("this node has no blob store: give all nodes the same one with --blobs")
+        return self._blobs
+
+    async def _read(self, key: str, root: Root, after: int, size: int) -> list[LogRecord]:
+        found: list[LogRecord] = []
+        for page in root.pages_behind(after):
+            places = [place for place in await self._page(key, page) if place.last > after][: size - len(found)]
+            start, length = span(places)
+            found += records(places, await self._store().read(key, start, length))
+            if len(found) == size:
+                break
+        return found
+
+    async def _page(self, key: str, page: Page) -> list[Place]:
+        known = self._pages.get((key, page.offset))
+        if known is None:
+            known = read_page(await self._store().read(key, page.offset, page.length))
+            self._pages[key, page.offset] = known
+            if len(self._pages) > REMEMBERED:
+                self._pages.popitem(last=False)
+        else:
+            self._pages.move_to_end((key, page.offset))
+        return known
+
+
+class _Writing:
+    """One attempt to archive a log: its bytes, and what is known of them once they are through."""
+
+    root: Root
+
+    def __init__(self, build: UUID, logs: StoredLogs) -> None:
+        self._build = build
+        self._logs = logs
+        self.hash = hashlib.sha256()
+        self.records = 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        writer = ArchiveWriter(self._build)
+        after = 0
+        while page := await self._logs.read(self._build, after=after, size=PAGE):
+            for record in page:
+                yield self._counted(writer.add(record))
+            self.records += len(page)
+            after = page[-1].last
+        rest, self.root = writer.finish()
+        yield self._counted(rest)
+
+    def _counted(self, piece: bytes) -> bytes:
+        self.hash.update(piece)
+        return piece
+
+
+async def _hash(blobs: Blobs, key: str, size: int) -> bytes:
+    found = hashlib.sha256()
+    for start in range(0, size, READ_BACK):
+        found.update(await blobs.read(key, start, min(READ_BACK, size - start)))
+    return found.digest()

@@ -1,0 +1,348 @@
+"""A log on its way from the database into the blob store, and out of it: the same at any moment and after any crash."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+from objects_bench import LIMITS, SEAL_KEY, Bench, Hand, Objects, begun, bench_on, ended, output, until
+
+from actors import Database, Node, SystemClock
+from actors.testing import evict, run_in_actor
+from buildsys.adapters.files import FileBlobs
+from buildsys.core.blobs import Blobs, BlobsUnavailable
+from buildsys.core.logs import LogRecord
+from buildsys.objects import retention
+from buildsys.objects.log_archive import LogArchive, LogDeleted
+from buildsys.objects.log_verification import LogVerification
+from buildsys.objects.retention import Retention
+from buildsys.store.archives import Archives, Rules, archive_columns
+from buildsys.store.queries import QUERIES
+
+ARCHIVING = msgspec.structs.replace(LIMITS, archive_after=0.001)
+BATCHES = 130
+
+
+class Failing:
+    """A blob store that fails where it is told to."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self.broken: set[str] = set()
+        self.reads = 0
+
+    async def put(self, key: str, pieces: AsyncIterator[bytes]) -> int:
+        self._check("put")
+        size = await self._blobs.put(key, pieces)
+        self._check("after put")
+        return size
+
+    async def read(self, key: str, start: int, length: int) -> bytes:
+        self._check("read")
+        self.reads += 1
+        return await self._blobs.read(key, start, length)
+
+    async def delete(self, key: str) -> None:
+        self._check("delete")
+        await self._blobs.delete(key)
+
+    def keys(self, prefix: str) -> AsyncIterator[str]:
+        self._check("keys")
+        return self._blobs.keys(prefix)
+
+    def _check(self, place: str) -> None:
+        if place in self.broken:
+            raise BlobsUnavailable(f"broken at {place}")
+
+
+@pytest.fixture
+async def bench(database: Database) -> AsyncIterator[Bench]:
+    async with bench_on(database) as bench:
+        yield bench
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Failing:
+    return Failing(FileBlobs(tmp_path / "blobs"))
+
+
+@pytest.fixture
+async def one(bench: Bench, blobs: Failing) -> AsyncIterator[Objects]:
+    async with bench.nodes(blobs=blobs, limits=ARCHIVING) as nodes:
+        yield nodes.declared[0]
+
+
+@pytest.fixture
+def archive(bench: Bench, blobs: Failing) -> LogArchive:
+    return LogArchive(logs=bench.logs, archives=Archives(database=bench.database), blobs=blobs)
+
+
+async def build_log(bench: Bench, one: Objects, *, project: Any = None) -> tuple[UUID, list[LogRecord]]:
+    """A build that is over, and its records as they were a moment before the end."""
+    project = project or await bench.project(f"shop-{uuid4().hex[:8]}")
+    build = await bench.queue(project)
+    await one.buddy(build).start_build()
+    hand = Hand(one)
+    await hand.take()
+    batches = [output(10 * number, b"line %04d\n" % number) for number in range(BATCHES)]
+    await hand.report(*begun(), *batches)
+    before = await bench.logs.read(build, after=0, size=10_000)
+    await hand.report(*ended())
+    return build, before
+
+
+async def in_database(bench: Bench, build: UUID) -> int:
+    found: int = await bench.database.pool.fetchval("SELECT count(*) FROM log_records WHERE build = $1", build)
+    return found
+
+
+async def archived(bench: Bench, build: UUID) -> None:
+    """Wait until the log has left the database."""
+
+    async def left() -> bool:
+        return await in_database(bench, build) == 0
+
+    await until(left)
+
+
+async def keys(blobs: Blobs) -> list[str]:
+    return [key async for key in blobs.keys("")]
+
+
+async def whole(archive: LogArchive, build: UUID, size: int = 37) -> list[LogRecord]:
+    found: list[LogRecord] = []
+    while page := await archive.read(build, after=found[-1].last if found else 0, size=size):
+        found += page
+    return found
+
+
+async def test_an_archived_log_is_the_same(bench: Bench, one: Objects, archive: LogArchive, blobs: Failing) -> None:
+    build, before = await build_log(bench, one)
+    await archived(bench, build)
+    found = await whole(archive, build)
+    assert found[: len(before)] == before
+    assert [record.kind for record in found[len(before) :]] == ["step_stopped", "job_stopped", "end"]
+    assert len(await keys(blobs)) == 1
+    verdict = await LogVerification(builds=bench.builds, logs=archive, key=SEAL_KEY).verify(build)
+    assert (verdict.state, verdict.lines) == ("complete", BATCHES)
+
+
+async def test_any_stretch_takes_two_reads(bench: Bench, one: Objects, blobs: Failing) -> None:
+    build, _ = await build_log(bench, one)
+    await archived(bench, build)
+    for after in (0, 1, 50, 120):
+        fresh = LogArchive(logs=bench.logs, archives=Archives(database=bench.database), blobs=blobs)
+        blobs.reads = 0
+        found = await fresh.read(build, after=after, size=20)
+        assert (found[0].first, blobs.reads) == (after + 1, 2)
+        await fresh.read(build, after=after, size=20)
+        assert blobs.reads == 3  # the page is remembered
+    assert await archive_of(bench, blobs).read(build, after=10_000, size=20) == []
+
+
+def archive_of(bench: Bench, blobs: Blobs) -> LogArchive:
+    return LogArchive(logs=bench.logs, archives=Archives(database=bench.database), blobs=blobs)
+
+
+@pytest.mark.parametrize("place", ["keys", "put", "after put", "read"])
+async def test_a_store_that_is_away_is_waited_out(
+    bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, place: str
+) -> None:
+    blobs.broken = {place}
+    build, before = await build_log(bench, one)
+
+    await until(lambda: put_off(bench, build))
+    assert (await whole(archive, build))[: len(before)] == before
+    assert await in_database(bench, build) > BATCHES
+    blobs.broken = set()
+    await ring(one, build)
+    await archived(bench, build)
+    assert (await whole(archive, build))[: len(before)] == before
+    assert len(await keys(blobs)) == 1  # what the first attempt left is gone
+
+
+async def due(bench: Bench, build: UUID) -> float:
+    """In how many seconds the log is to be archived; -1: it is not."""
+    seconds: float | None = await bench.database.pool.fetchval(
+        "SELECT extract(epoch FROM due_at - now())::float8 FROM actors.schedules"
+        " WHERE name = $1 AND schedule = 'archive_log'",
+        str(build),
+    )
+    return -1 if seconds is None else seconds
+
+
+async def ring(one: Objects, build: UUID) -> None:
+    async def now(buddy: Any) -> None:
+        buddy.ctx.schedule("archive_log", buddy.ctx.clock.now())
+
+    await run_in_actor(one.buddy(build), now)
+
+
+async def test_it_goes_on_after_a_crash(bench: Bench, one: Objects, archive: LogArchive, blobs: Failing) -> None:
+    """After the commit and before the records are deleted: in part, and not at all."""
+    blobs.broken = {"put"}
+    build, before = await build_log(bench, one)
+    await until(lambda: put_off(bench, build))
+    blobs.broken = set()
+    written = await archive.write(build)
+    assert written is not None
+    await bench.database.execute(QUERIES["archive_insert"], **archive_columns(build, written))
+    assert (await whole(archive, build))[: len(before)] == before
+    assert await bench.logs.drop(build, size=40) == 40
+    assert (await whole(archive, build))[: len(before)] == before
+    await evict(one.buddy(build))
+    await ring(one, build)
+    await archived(bench, build)
+    assert (await whole(archive, build))[: len(before)] == before
+    assert await keys(blobs) == [written.key]
+
+
+async def put_off(bench: Bench, build: UUID) -> bool:
+    return await due(bench, build) > 30
+
+
+async def test_records_of_a_log_without_archive_are_never_dropped(bench: Bench) -> None:
+    async with bench.nodes() as nodes:
+        build, _ = await build_log(bench, nodes.declared[0])
+    stored = await in_database(bench, build)
+    assert await bench.logs.drop(build, size=1000) == 0
+    assert await in_database(bench, build) == stored
+
+
+async def test_an_object_that_reads_back_otherwise_is_not_trusted(
+    bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = blobs.read
+
+    async def flipped(key: str, start: int, length: int) -> bytes:
+        return (await read(key, start, length - 1)) + b"\x01" if start == 0 else await read(key, start, length)
+
+    monkeypatch.setattr(blobs, "read", flipped)
+    build, before = await build_log(bench, one)
+    await until(lambda: has_failed(bench, build))
+    assert await in_database(bench, build) > BATCHES
+    monkeypatch.undo()
+    await ring(one, build)
+    await archived(bench, build)
+    assert (await whole(archive, build))[: len(before)] == before
+
+
+async def has_failed(bench: Bench, build: UUID) -> bool:
+    attempts: int | None = await bench.database.pool.fetchval(
+        "SELECT attempt FROM actors.schedules WHERE name = $1 AND schedule = 'archive_log'", str(build)
+    )
+    return bool(attempts)
+
+
+async def test_one_flipped_byte_in_the_object_is_found(
+    bench: Bench, one: Objects, archive: LogArchive, tmp_path: Path
+) -> None:
+    build, before = await build_log(bench, one)
+    await archived(bench, build)
+    [file] = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+    data = bytearray(file.read_bytes())
+    frame = before[40].frame
+    assert frame is not None
+    data[data.find(frame) + len(frame) - 1] ^= 1
+    file.write_bytes(data)
+    verdict = await LogVerification(builds=bench.builds, logs=archive, key=SEAL_KEY).verify(build)
+    assert (verdict.state, [fault.cursor for fault in verdict.faults]) == ("broken", [before[40].first])
+
+
+class TestRetention:
+    @pytest.fixture
+    async def look(self, bench: Bench, blobs: Failing) -> Any:
+        """Let a Retention with these rules look once."""
+
+        async def looked(namespace: str) -> bool:
+            query = "SELECT due_at > now() + interval '50 minutes' FROM actors.schedules WHERE namespace = $1"
+            return bool(await bench.database.pool.fetchval(query, namespace))
+
+        async def look(**rules: Any) -> None:
+            database = bench.database
+            node = Node(
+                database=database, id=uuid4().hex, address="http://127.0.0.1:1", cluster_key="k", clock=SystemClock()
+            )
+            archives = Archives(database=database)
+            archive = archive_of(bench, blobs)
+            space = node.namespace(
+                f"retention-{uuid4().hex}",
+                Retention,
+                lambda ctx: Retention(ctx, archives=archives, archive=archive, rules=Rules(**rules)),
+            )
+            async with node:
+                await space.ensure(retention.SINGLETON)
+                await until(lambda: looked(space.name))
+
+        return look
+
+    async def logs(self, bench: Bench, one: Objects, count: int) -> list[UUID]:
+        """Archived logs of one project, the oldest first."""
+        project = await bench.project(f"shop-{uuid4().hex[:8]}")
+        made = [(await build_log(bench, one, project=project))[0] for _ in range(count)]
+        for build in made:
+            await archived(bench, build)
+        return made
+
+    async def kept(self, archive: LogArchive, builds: list[UUID]) -> list[bool]:
+        found: list[bool] = []
+        for build in builds:
+            try:
+                found.append(bool(await archive.read(build, after=0, size=1)))
+            except LogDeleted:
+                found.append(False)
+        return found
+
+    async def test_without_rules_all_is_kept(
+        self, bench: Bench, one: Objects, archive: LogArchive, look: Any, blobs: Failing
+    ) -> None:
+        builds = await self.logs(bench, one, 2)
+        await look()
+        assert await self.kept(archive, builds) == [True, True]
+        assert len(await keys(blobs)) == 2
+
+    async def test_by_count(self, bench: Bench, one: Objects, archive: LogArchive, look: Any, blobs: Failing) -> None:
+        builds, others = await self.logs(bench, one, 3), await self.logs(bench, one, 1)
+        await look(count=2)
+        assert await self.kept(archive, [*builds, *others]) == [False, True, True, True]
+        assert len(await keys(blobs)) == 3
+        with pytest.raises(LogDeleted, match="by the rule about count"):
+            await archive.read(builds[0], after=0)
+
+    async def test_by_age(self, bench: Bench, one: Objects, archive: LogArchive, look: Any) -> None:
+        builds = await self.logs(bench, one, 2)
+        await bench.database.pool.execute(
+            "UPDATE builds SET stopped_at = now() - interval '2 days' WHERE id = $1", builds[1]
+        )
+        await look(age=86400.0)
+        assert await self.kept(archive, builds) == [True, False]
+
+    async def test_by_size(self, bench: Bench, one: Objects, archive: LogArchive, look: Any) -> None:
+        builds = await self.logs(bench, one, 3)
+        size = await bench.database.pool.fetchval("SELECT max(size) FROM log_archives")
+        await look(size=2 * size)
+        assert await self.kept(archive, builds) == [False, True, True]
+
+    async def test_what_a_crash_left_is_finished(
+        self, bench: Bench, one: Objects, archive: LogArchive, look: Any, blobs: Failing
+    ) -> None:
+        builds = await self.logs(bench, one, 1)
+        blobs.broken = {"delete"}
+        await look(age=1e-6)
+        assert await self.kept(archive, builds) == [False]
+        assert len(await keys(blobs)) == 1
+        blobs.broken = set()
+        await look()
+        assert await keys(blobs) == []
+
+    async def test_objects_of_builds_that_are_no_more(
+        self, bench: Bench, one: Objects, look: Any, blobs: Failing
+    ) -> None:
+        builds = await self.logs(bench, one, 2)
+        await bench.database.pool.execute("DELETE FROM builds WHERE id = $1", builds[0])
+        await look()
+        assert [key.split("/")[1] for key in await keys(blobs)] == [str(builds[1])]
