@@ -17,9 +17,10 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 import aiodocker
 import aiohttp
@@ -27,9 +28,11 @@ import asyncpg
 import msgspec
 
 from actors.migrations import load_migrations
+from buildsys.adapters.s3 import Bucket, S3Blobs
 from buildsys.config import Config
+from buildsys.core.blobs import Blobs, BlobsUnavailable
 from buildsys.data_folder import DataFolder, holder_of
-from buildsys.errors import SetupError
+from buildsys.errors import BuildsysError, SetupError
 from buildsys.postgres import PostgresVersionMismatch, running_server, socket_folder
 from buildsys.postgres_binaries import find_postgres, run
 from buildsys.private_files import named_errors
@@ -74,6 +77,8 @@ async def examine(config: Config) -> list[Check]:
         url = database
         checks.append(("database", lambda: check_database(url)))
         checks.append(("clock", lambda: check_clock(url)))
+    if (blobs := config.blobs) is not None and config.roles & {"api", "orchestrator"}:
+        checks.append(("blobs", lambda: check_blobs(blobs)))
     if "api" in config.roles:
         checks.append(("port", lambda: check_port(config.host, config.port, in_use)))
     checks.append(("git", check_git))
@@ -221,6 +226,36 @@ def judge_clock(*, skew: float, uncertainty: float) -> Check:
         detail=f"{abs(skew):.3f} s {'ahead of' if skew > 0 else 'behind'} the database",
         way_out="" if good else "Keep the clocks of all hosts right (NTP): times in logs will not agree.",
     )
+
+
+async def check_blobs(url: str) -> Check:
+    """Writes an object into the bucket, reads it back and deletes it; a folder is looked at as the data folder is."""
+    if not url.startswith("s3://"):
+        path = Path(url)
+        with named_errors(path), tempfile.TemporaryFile(dir=_existing(path)):
+            return Check(name="blobs", status="ok", detail=f"{path} takes objects")
+    try:
+        async with S3Blobs(Bucket.parse(url)) as bucket:
+            await _try_blobs(bucket)
+    except (BuildsysError, ValueError) as error:
+        return Check(
+            name="blobs", status="fail", detail=str(error), way_out="Until it is mended logs stay in the database."
+        )
+    return Check(name="blobs", status="ok", detail=f"{bucket!r} takes and gives objects")
+
+
+async def _try_blobs(blobs: Blobs) -> None:
+    key, content = f"doctor/{uuid4().hex}", b"an object of buildsys doctor"
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield content
+
+    await blobs.put(key, pieces())
+    try:
+        if await blobs.read(key, 0, len(content)) != content:
+            raise BlobsUnavailable(f"{blobs!r} gives back other bytes than it took")
+    finally:
+        await blobs.delete(key)
 
 
 def check_port(host: str, port: int, in_use: int | None) -> Check:

@@ -13,7 +13,7 @@ from buildsys.cli.terminal import Terminal, plain
 from buildsys.config import Config
 
 EXAMINED = frozenset(
-    {"data_dir", "secret_key_file", "database_url", "listen", "roles", "driver", "docker_host"}
+    {"data_dir", "secret_key_file", "database_url", "listen", "roles", "driver", "docker_host", "blobs"}
     | {"server_url", "token_file"}
 )
 SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}

@@ -91,7 +91,7 @@ class Driver(Protocol):
         """Ask everything in the container but its init to end: SIGTERM to the whole tree, setsid children included."""
 
     async def remove(self, spec: ContainerSpec) -> None:
-        """Kill what still runs, remove container and network, and return once all of it is proven gone.
+        """Kill what still runs, remove the container, and return once all of it is proven gone.
 
         Also makes every file in `spec.folder` removable by the runner, whichever user wrote it; folders of the
         runner's own user may still be closed to it. Idempotent. Raises `ContainerAlive` naming what would not go.

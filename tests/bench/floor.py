@@ -60,7 +60,13 @@ def process(*, sandbox: bool, hidden: Path) -> Start:
 async def docker(image: str) -> AsyncIterator[Start]:
     """A container as the driver configures it: limits, init, no capabilities but a job's, a network made before."""
     engine = aiodocker.Docker()
-    network = await engine.networks.create({"Name": f"buildsys-bench-{uuid4().hex[:8]}", "Driver": "bridge"})
+    network = await engine.networks.create(
+        {
+            "Name": f"buildsys-bench-{uuid4().hex[:8]}",
+            "Driver": "bridge",
+            "Options": {"com.docker.network.bridge.enable_icc": "false"},
+        }
+    )
 
     @asynccontextmanager
     async def start(folder: Path) -> AsyncIterator[None]:

@@ -193,6 +193,24 @@ async def test_a_database_that_is_silent(tmp_path: Path, monkeypatch: pytest.Mon
     assert (check.status, check.detail) == ("fail", "it cannot be reached: no answer")
 
 
+@pytest.mark.parametrize(
+    ("url", "status", "said"),
+    [
+        ("{}/blobs", "ok", "takes objects"),
+        ("{}/file/blobs", "fail", "one of them is a file"),
+        ("s3://bucket?endpoint=http://127.0.0.1:1", "fail", "does not answer"),
+        ("s3://key:secret@bucket", "fail", "AWS_ACCESS_KEY_ID"),
+    ],
+)
+async def test_blob_stores(tmp_path: Path, url: str, status: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    (tmp_path / "file").touch()
+    checks = await found(configured(tmp_path / "data", blobs=url.format(tmp_path)))
+    assert (checks["blobs"].status, said in checks["blobs"].detail) == (status, True), checks["blobs"]
+    assert not (tmp_path / "blobs").exists()
+
+
 def test_clocks() -> None:
     assert doctor.judge_clock(skew=0.1, uncertainty=0.0).status == "ok"
     assert doctor.judge_clock(skew=-3.0, uncertainty=0.5).status == "warn"
