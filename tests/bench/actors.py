@@ -7,6 +7,7 @@ with fresh processes and empty storage.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -21,12 +22,15 @@ import msgspec
 from actors import Database, migrate
 from buildsys.postgres import EmbeddedPostgres
 from tests.bench.actors_ours import Ours, ours
-from tests.bench.figures import Say, busy_cores, fsync_seconds, percentile, spread
+from tests.bench.figures import Say, busy_cores, cpu_seconds, fsync_seconds, percentile, spread
 from tests.bench.workerd import VERSION, install, workerd
 
 GROUPS = ("calls", "puts", "alarms", "memory", "nodes")
 AT_ONCE = 64
 """Callers at a time, where there are many."""
+
+PROCESSOR = ", processor us each"
+"""What a call or a put took of all processes, Postgres' as well: it says more where others keep the machine busy."""
 
 PATIENCE = 60.0
 """Seconds after the instant at which the last alarm must have run."""
@@ -41,7 +45,7 @@ class Side(Protocol):
 
     async def blocks(self, **wanted: Any) -> list[float]: ...
 
-    async def alarms(self, **wanted: Any) -> list[float]: ...
+    async def alarms(self, **wanted: Any) -> list[float] | None: ...
 
     async def resident_kib(self) -> int: ...
 
@@ -139,6 +143,8 @@ def table(figures: dict[str, Any]) -> str:
     rows = [("", "actors", figures["peer"] or "workerd", "ratio")]
     for group in GROUPS:
         for what, sides in figures.get(group, {}).items():
+            if what.endswith(PROCESSOR):
+                continue
             mine, theirs = sides["actors"], sides.get("workerd")
             ratio = readable(mine["p50"] / theirs["p50"]) if theirs and theirs["p50"] else ""
             rows.append((what, _cell(mine), _cell(theirs) if theirs else "", ratio))
@@ -172,7 +178,10 @@ def _rate(what: str, method: str, actors: int, callers: int, calls: int, *, each
     async def take(side: Side) -> Values:
         load = partial(side.load, method=method, prefix="probe", actors=actors, callers=callers, given=given)
         await load(calls=max(actors, calls // 2))
-        return {what: calls * each / await load(calls=calls)}
+        before = cpu_seconds(os.getpid())
+        seconds = await load(calls=calls)
+        spent = cpu_seconds(os.getpid()) - before
+        return {what: calls * each / seconds, what + PROCESSOR: spent * 1e6 / calls / each}
 
     return Measurement(take=take, actors=actors)
 
@@ -200,8 +209,10 @@ def _alarms(what: str, actors: int, *, evicted: bool) -> Measurement:
     async def take(side: Side) -> Values:
         prefix = f"alarms{actors}-"
         await side.load(method="ping", prefix=prefix, actors=actors, callers=AT_ONCE, calls=actors)
-        ahead = 2 + actors / 1000
-        late = await side.alarms(prefix=prefix, actors=actors, ahead=ahead, limit=PATIENCE, evicted=evicted)
+        ahead, late = 2 + actors / 1000, None
+        while late is None:
+            late = await side.alarms(prefix=prefix, actors=actors, ahead=ahead, limit=PATIENCE, evicted=evicted)
+            ahead *= 2
         assert len(late) == actors, f"{len(late)} of {actors} alarms ran within {PATIENCE:g} s"
         assert min(late) > -1, f"an alarm ran {-min(late):.1f} ms early"
         return {f"{what}: p{share} ms late": percentile(late, share / 100) for share in (50, 99)}

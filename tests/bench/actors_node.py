@@ -89,16 +89,22 @@ class Measurements:
             took.append(time.perf_counter() - began)
         return took
 
-    async def alarms(self, *, prefix: str, actors: int, ahead: float, limit: float, evicted: bool) -> list[float]:
-        """Alarms of all actors at one instant, `ahead` seconds from now; how many milliseconds late each was."""
-        self._rung.clear()
+    async def alarms(
+        self, *, prefix: str, actors: int, ahead: float, limit: float, evicted: bool
+    ) -> list[float] | None:
+        """Alarms of all actors at one instant, `ahead` seconds from now: how many milliseconds late each was.
+
+        None when setting them took longer than that.
+        """
         due = time.time() + ahead
         at = datetime.fromtimestamp(due, UTC)
         await self.load(method="arm", prefix=prefix, actors=actors, callers=64, calls=actors, given=[at])
         if evicted:
             for stub in self._stubs(prefix, actors):
                 await evict(stub)
-        assert time.time() < due, "setting the alarms took longer than until they were due"
+        if time.time() >= due:
+            return None
+        self._rung.clear()
         while len(self._rung) < actors and time.time() < due + limit:
             await asyncio.sleep(0.05)
         return [(at - due) * 1e3 for at in self._rung]

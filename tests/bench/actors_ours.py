@@ -40,9 +40,10 @@ class Ours:
         single = await self.single(calls=blocks * calls, **wanted)
         return [sum(single[at : at + calls]) / calls for at in range(0, len(single), calls)]
 
-    async def alarms(self, **wanted: Any) -> list[float]:
-        """How many milliseconds late each alarm was."""
-        return list(await self._ask("alarms", **wanted))
+    async def alarms(self, **wanted: Any) -> list[float] | None:
+        """How many milliseconds late each alarm was; None if setting them took too long."""
+        late: list[float] | None = await self._ask("alarms", **wanted)
+        return late
 
     async def active(self) -> int:
         """How many actors are in this node's memory."""

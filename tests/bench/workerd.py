@@ -74,11 +74,12 @@ class Workerd:
         empty = statistics.median([await self._timed(calls=0, **wanted) for _ in range(blocks)])
         return [(await self._timed(calls=calls, **wanted) - empty) / calls for _ in range(blocks)]
 
-    async def alarms(self, *, evicted: bool, **wanted: Any) -> list[float]:
-        """How many milliseconds late each alarm was; evicted are objects that are idle for long enough."""
+    async def alarms(self, *, evicted: bool, **wanted: Any) -> list[float] | None:
+        """How many milliseconds late each was, None if setting them took too long. Evicted is what is idle for long."""
         if evicted:
             wanted["ahead"] = max(wanted["ahead"], EVICTION)
-        return list(await self._ask(what="alarms", **wanted))
+        late: list[float] | None = await self._ask(what="alarms", **wanted)
+        return late
 
     async def resident_kib(self) -> int:
         return resident_kib(self._pid)
