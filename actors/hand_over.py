@@ -14,11 +14,14 @@ from actors.placement import Placement
 GATHER = 0.02
 """Seconds in which actors that have finished gather, to be let go of together."""
 
+LEAVE = 2.0
+"""Seconds to have nothing new fall to the node in; without a database it leaves all the same."""
+
 
 class HandOver:
     """Lets go of actors as soon as nothing of them is under way, and has the other nodes told at once.
 
-    Those that are not in memory go first; no actor waits for another one's turn.
+    No actor waits for another one's turn. What this does not get done, `Placement.release` must do afterwards.
     """
 
     def __init__(self, *, catalog: Catalog, placement: Placement, lease: Lease) -> None:
@@ -29,19 +32,27 @@ class HandOver:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Finish what is under way and hand over; what cannot be handed over the end of the lease makes free."""
-        held = self._catalog.close()
+        """Finish what is under way, and hand over meanwhile."""
         with contextlib.suppress(*TROUBLE):
-            await self._lease.leave()
-            await self._placement.release(held, others=True)
+            async with asyncio.timeout(LEAVE):
+                await self._lease.leave()
+        held = self._catalog.close()
         async with asyncio.TaskGroup() as group:
-            releasing = group.create_task(self._release(), name="hand over")
+            releasing = [
+                group.create_task(self._release_all_but(held), name="hand over what is not in memory"),
+                group.create_task(self._release(), name="hand over"),
+            ]
             await self._catalog.drain(self._finish)
-            releasing.cancel()
+            for task in releasing:
+                task.cancel()
 
     def _finish(self, id: ActorId) -> None:
         self._finished.append(id)
         self._changed.set()
+
+    async def _release_all_but(self, held: list[ActorId]) -> None:
+        with contextlib.suppress(*TROUBLE):
+            await self._placement.release(held, others=True)
 
     async def _release(self) -> None:
         while True:

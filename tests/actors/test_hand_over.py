@@ -94,10 +94,13 @@ async def test_a_dead_nodes_actors_are_taken_over_with_its_lease(database: Datab
 
 
 async def test_a_rolling_restart_is_a_short_gap(database: Database) -> None:
-    """Three nodes are replaced one after the other while each is called; nobody waits long, and nothing is lost."""
+    """Three nodes are replaced one after the other while each is called; nobody waits long, and nothing is lost.
+
+    What the machine makes everybody wait for is seen by an actor that stays where it is.
+    """
     world = World()
     loop = asyncio.get_running_loop()
-    names = [str(n) for n in range(30)]
+    names = [*map(str, range(30)), "stays"]
     stop = asyncio.Event()
     gaps = dict.fromkeys(names, 0.0)
     acknowledged = dict.fromkeys(names, 0)
@@ -105,6 +108,7 @@ async def test_a_rolling_restart_is_a_short_gap(database: Database) -> None:
 
     async with cluster(database, 1, world=world) as staying:
         [caller] = staying.declared
+        await caller.get("stays").increment()
 
         async def load(name: str) -> None:
             last = loop.time()
@@ -121,7 +125,7 @@ async def test_a_rolling_restart_is_a_short_gap(database: Database) -> None:
 
         async with contextlib.AsyncExitStack() as first, contextlib.AsyncExitStack() as second:
             old = [await first.enter_async_context(leaving(database, world, f"old {n}")) for n in range(3)]
-            for n, name in enumerate(names):
+            for n, name in enumerate(names[:-1]):
                 await old[n % 3][1].get(name).increment()
             async with asyncio.TaskGroup() as group:
                 for name in names:
@@ -133,7 +137,8 @@ async def test_a_rolling_restart_is_a_short_gap(database: Database) -> None:
                 await asyncio.sleep(0.5)
                 stop.set()
             counts = [await caller.get(name).read() for name in names]
-        print(f"longest gap {max(gaps.values()):.3f} s; {len(failed)} retryable errors")
-        assert max(gaps.values()) < 1.0
+        machine = gaps.pop("stays")
+        print(f"longest gap {max(gaps.values()):.3f} s, staying {machine:.3f} s; {len(failed)} retryable errors")
+        assert max(gaps.values()) < 1.0 + machine
         assert failed == []
         assert counts == [acknowledged[name] + 1 for name in names]
