@@ -6,19 +6,31 @@ An entry of a `lines` record is a line, an unterminated last line included, so t
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from buildsys.core.logs import END, LINES, LogEntry, LogRecord, unfold
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which records are asked for; the end always is, as nothing comes after it."""
+    """Which records are asked for; the end always is, as nothing comes after it.
+
+    `since` and `until` are compared with the time of a record, when its first line was printed: [since, until).
+    """
 
     job: str | None = None
     step: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
-    def admits(self, kind: str, job: str | None, step: int | None) -> bool:
-        return kind == END or ((self.job is None or self.job == job) and (self.step is None or self.step == step))
+    def admits(self, record: LogRecord | Event) -> bool:
+        return record.kind == END or (
+            self.job in (None, record.job)
+            and self.step in (None, record.step)
+            and (self.since is None or record.at >= self.since)
+            and (self.until is None or record.at < self.until)
+        )
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +68,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     last: int
     kind: str
+    at: datetime
     job: str | None
     step: int | None
     encoded: bytes
@@ -103,4 +116,4 @@ def event(piece: Piece) -> Event:
     else:
         data = {**(record.data or {}), "cursor": record.first, **place}
     encoded = b"id: %d\nevent: %s\ndata: %s\n\n" % (piece.last, record.kind.encode(), msgspec.json.encode(data))
-    return Event(last=piece.last, kind=record.kind, job=record.job, step=record.step, encoded=encoded)
+    return Event(last=piece.last, kind=record.kind, at=record.at, job=record.job, step=record.step, encoded=encoded)

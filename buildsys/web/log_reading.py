@@ -1,0 +1,150 @@
+"""What of a log is asked for, and its records from the store: all, a part, or the last ones."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+from buildsys.core.logs import END, LINES, LogRecord
+from buildsys.web.codec import BadRequest, Text
+from buildsys.web.log_events import Filter, Piece, behind
+from buildsys.web.services import LogReader
+
+PART = 8 << 20
+"""Bytes of log after which a limited answer ends before its limit; it says where to go on."""
+
+PAGE = 2 << 20
+"""Compressed bytes of log that one query is meant to bring."""
+
+USUAL, MOST = 1000, 10_000
+"""Entries of a limited answer where the request does not say, and at most."""
+
+WIDEST = 100_000
+"""Entries that are looked through at once from the end, where a filter leaves few of them."""
+
+CURSORS = 1 << 63
+"""Cursors are below this: Postgres counts them in a bigint."""
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
+
+
+class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`format` is for links, which cannot say what they accept. With `q` the log is searched, for `seconds`."""
+
+    format: Literal["text"] | None = None
+    after: Text = "0"
+    limit: Size | None = None
+    tail: Size | None = None
+    job: Text | None = None
+    step: int | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    q: Text | None = None
+    regex: bool = False
+    ignore_case: bool = False
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=30)] = 5.0
+
+    @property
+    def wanted(self) -> Filter:
+        return Filter(job=self.job, step=self.step, since=self.since, until=self.until)
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read: behind which cursor, and which records. `ended`: the log ends at the cursor."""
+
+    build: UUID
+    after: int
+    ended: bool
+    wanted: Filter
+
+
+class LogSource:
+    """Reads of the log store."""
+
+    def __init__(self, *, logs: LogReader) -> None:
+        self._logs = logs
+
+    async def reading(self, build: UUID, *, after: int, wanted: Filter) -> Reading:
+        """Raises `BadRequest` for a cursor that the log has not reached."""
+        ended = False
+        if after:
+            at_cursor = await self._logs.read(build, after=after - 1, size=1)
+            if not at_cursor:
+                raise BadRequest(f"the log has not reached the cursor {after}")
+            ended = at_cursor[0].kind == END
+        return Reading(build=build, after=after, ended=ended, wanted=wanted)
+
+    async def tail(self, reading: Reading, count: int, *, kind: str | None = None) -> Reading:
+        """What is left of the reading once all but the last `count` of its entries (of a kind) are passed over.
+
+        Looks from the end backwards, at first no farther than they can be, and wider where a filter leaves few.
+        """
+        end, width = await self._logs.last(reading.build), count
+        while end > reading.after:
+            begin = max(reading.after, end - width)
+            found = list[tuple[int, int]]()
+            window = msgspec.structs.replace(reading, after=begin)
+            async with contextlib.aclosing(self.records(window, size=8)) as records:
+                async for record in records:
+                    if kind in (None, record.kind) and reading.wanted.admits(record):
+                        found.append((max(record.first, begin + 1), min(record.last, end)))
+                    if record.last >= end:
+                        break
+            for first, last in reversed(found):
+                count -= last - first + 1
+                if count <= 0:
+                    return msgspec.structs.replace(reading, after=first - count - 1, ended=False)
+            end, width = begin, min(4 * width, WIDEST)
+        return reading
+
+    async def part(self, reading: Reading, limit: int, *, kind: str | None = None) -> tuple[list[Piece], int, bool]:
+        """At most `limit` entries behind the cursor, the cursor of the last one seen, and whether it is the end."""
+        pieces, found, size = list[Piece](), 0, 0
+        cursor, end = reading.after, reading.ended
+        async with contextlib.aclosing(self.records(reading)) as records:
+            async for record in records:
+                if found >= limit or size >= PART:
+                    break
+                cursor, end = record.last, record.kind == END
+                if kind in (None, record.kind) and reading.wanted.admits(record):
+                    piece = behind(record, reading.after, size=limit - found)
+                    pieces.append(piece)
+                    found, size, cursor = found + piece.last - piece.first + 1, size + piece.size, piece.last
+        return pieces, cursor, end
+
+    async def lines(self, reading: Reading) -> AsyncGenerator[Piece, None]:
+        """All lines behind the cursor that are asked for, record by record."""
+        async with contextlib.aclosing(self.records(reading)) as records:
+            async for record in records:
+                if record.kind == LINES and reading.wanted.admits(record):
+                    yield behind(record, reading.after)
+
+    async def records(self, reading: Reading, *, size: int = 32) -> AsyncGenerator[LogRecord, None]:
+        """All records behind the cursor, in queries that bring about `PAGE` compressed bytes each."""
+        async with contextlib.aclosing(self.pages(reading, size=size)) as pages:
+            async for page in pages:
+                for record in page:
+                    yield record
+
+    async def pages(self, reading: Reading, *, size: int = 32) -> AsyncGenerator[list[LogRecord], None]:
+        """The same, query by query."""
+        after = reading.after
+        while page := await self._logs.read(reading.build, after=after, size=size):
+            yield page
+            if len(page) < size:
+                return
+            after = page[-1].last
+            brought = sum(len(record.frame or b"") for record in page)
+            size = max(16, min(1024, size * PAGE // max(1, brought)))
+
+
+def parse_cursor(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < CURSORS):
+        raise BadRequest("a cursor is the number of an entry")
+    return int(text)

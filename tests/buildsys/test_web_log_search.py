@@ -1,0 +1,255 @@
+"""Search in a log: every line that matches and no other, in time that no pattern can stretch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import time
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from web_site import Log, Site, serve
+
+from actors import Database
+from buildsys.core.logs import LogRecord
+from buildsys.web.codec import BadRequest
+from buildsys.web.log_pattern import Pattern
+
+
+@pytest.fixture
+async def site(database: Database) -> AsyncIterator[Site]:
+    async with serve(database) as site:
+        yield site
+
+
+async def search(site: Site, log: Log, accept: str = "application/json", **query: Any) -> Any:
+    async with site.admin.get(f"/api/v1/builds/{log.build}/logs", params=query, headers={"Accept": accept}) as response:
+        assert response.status == 200, await response.text()
+        body = await response.read()
+        return [json.loads(line) for line in body.splitlines()] if "ndjson" in accept else json.loads(body)
+
+
+async def write_some(log: Log, chance: random.Random, records: int) -> list[bytes]:
+    """Lines of few letters, so that there is much to find; event records between. Returns them by cursor."""
+    entries = [b""]
+    for _ in range(records):
+        lines = [
+            bytes(chance.choices(b"aAb. \xc3\xa4\xff\x00", k=chance.randrange(12)))
+            for _ in range(chance.randrange(1, 30))
+        ]
+        await log.lines(b"\n".join(lines) + b"\n", job=chance.choice("jk"))
+        await log.event("step_started", name="ab")
+        entries += [*lines, b""]
+    return entries
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("ab", {}, rb"ab"),
+        ("a b", {"job": "j"}, rb"a b"),
+        ("AB", {"ignore_case": "1"}, rb"(?i)ab"),
+        ("ä", {}, rb"\xc3\xa4"),
+        (".", {}, rb"\."),
+        ("^a+ ?b", {"regex": "1"}, rb"^a+ ?b"),
+        ("b$", {"regex": "1"}, rb"b$"),
+        ("^$", {"regex": "1"}, rb"^$"),
+        ("[^b]a$", {"regex": "1", "ignore_case": "1"}, None),
+        ("a|b b", {"regex": "true"}, rb"a|b b"),
+        ("x*", {"regex": "1"}, rb""),
+    ],
+)
+async def test_every_line_that_matches_is_found_once(
+    site: Site, text: str, options: dict[str, str], expected: bytes | None
+) -> None:
+    log = await site.log()
+    written = await write_some(log, random.Random(3), 30)
+    await log.end()
+    whole = await (await site.admin.get(f"/api/v1/builds/{log.build}/logs", params={"limit": 10_000})).json()
+    lines = [entry for entry in whole["entries"] if entry["kind"] == "lines"]
+    wanted = [
+        entry["cursor"]
+        for entry in lines
+        if options.get("job") in (None, entry["job"])
+        and (expected is None or re.search(expected, written[entry["cursor"]]))
+    ]
+    found = await search(site, log, q=text, limit=10_000, **options)
+    assert (found["next"], found["end"], found["stopped"]) == (log.last, True, None)
+    cursors = [hit["cursor"] for hit in found["hits"]]
+    if expected is None:
+        assert cursors
+        assert set(cursors) < set(wanted)
+    else:
+        assert cursors == wanted
+        assert wanted
+    for hit in found["hits"]:
+        assert hit["text"] == lines[[line["cursor"] for line in lines].index(hit["cursor"])]["text"]
+
+    streamed, after = [], 0
+    while True:
+        *hits, ended = await search(site, log, "application/x-ndjson", q=text, limit=7, after=after, **options)
+        streamed += hits
+        after = ended["next"]
+        if ended["stopped"] is None:
+            break
+        assert (len(hits), ended["stopped"]) == (7, "hits")
+    assert streamed == found["hits"]
+
+
+async def test_a_hit_shows_where_it_matches(site: Site) -> None:
+    log = await site.log()
+    await log.lines("1\n\N{SNOWMAN} an érror, and an Error\r\n".encode() + b"\xffbad\xfe error \x1b[31m\n")
+    await log.lines(b"nothing")
+    await log.lines(b" an error over two batches\n")
+    first, second, third = (await search(site, log, q="[eé]rror", regex="1", ignore_case="1"))["hits"]
+    assert [first["text"][a:b] for a, b in first["matches"]] == ["érror", "Error"]
+    assert (first["cursor"], first["job"], first["step"]) == (2, "j", 1)
+    assert [second["text"][a:b] for a, b in second["matches"]] == ["error"]
+    assert second["text"].startswith("\N{REPLACEMENT CHARACTER}bad")
+    assert third["cursor"] == 5
+    assert (await search(site, log, q="nothing an"))["hits"] == []
+
+
+async def test_a_long_line_is_shown_around_its_first_match(site: Site) -> None:
+    log = await site.log()
+    long = "ä" * 50_000 + "needle" + "ö" * 50_000 + "needle"
+    await log.lines(long.encode() + b"\nneedle" + b"x" * 10_000 + b"\n")
+    one, two = (await search(site, log, q="needle"))["hits"]
+    for hit, line in ((one, long.encode()), (two, b"needle" + b"x" * 10_000)):
+        assert len(hit["text"].encode()) <= 2000
+        assert line[hit.get("before", 0) : len(line) - hit["behind"]] == hit["text"].encode()
+        assert [hit["text"][a:b] for a, b in hit["matches"]] == ["needle"]
+    assert one["before"] > 0
+
+
+async def test_only_the_part_behind_the_cursor_is_searched(site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"one x\ntwo x\nthree\nfour x\n")
+    for after, wanted in ((0, [1, 2, 4]), (1, [2, 4]), (2, [4]), (4, [])):
+        found = await search(site, log, q="x", after=after)
+        assert [hit["cursor"] for hit in found["hits"]] == wanted
+        assert (found["next"], found["end"]) == (4, False)
+    assert [hit["cursor"] for hit in (await search(site, log, q="x", tail=2))["hits"]] == [4]
+
+
+HOSTILE = ["(a+)+$", "(a|aa)*c", "(a*)*b", "(.*)*x", "a{0,500}a{0,500}b", "(?i)(a|b|ab)*c", "(((a?){30}){30})b"]
+
+
+@pytest.mark.parametrize("pattern", HOSTILE)
+def test_no_pattern_takes_for_ever(pattern: str) -> None:
+    started = time.process_time()
+    for text in (b"a" * (1 << 18), b"ab" * (1 << 17), b"a\n" * (1 << 12)):
+        for found in Pattern(pattern, regex=True, ignore_case=False).search(text):
+            assert found.spans or pattern
+    assert time.process_time() - started < 15
+
+
+BAD = {
+    "(a": "character 3",
+    "a)b": "character",
+    "x*a**": "character 4",
+    "ab[z-a]": "character 4",
+    "a(?<=b)": "character 2",
+    "\\": "character 1",
+    "x{1001}": "character 2",
+    "": "empty",
+    "a\nb": "line break",
+    "x" * 1001: "1000 characters",
+    "((a{30}){30}){30}": "",
+    "(\\pL{1000}){1}": "",
+    "\\8": "character 1",
+}
+
+
+@pytest.mark.parametrize("pattern", BAD)
+async def test_a_pattern_that_is_none_is_refused_with_the_place(site: Site, pattern: str) -> None:
+    log = await site.log()
+    await log.lines(b"1\n")
+    for accept in ("application/json", "application/x-ndjson", "text/plain"):
+        async with site.admin.get(
+            f"/api/v1/builds/{log.build}/logs", params={"q": pattern, "regex": "1"}, headers={"Accept": accept}
+        ) as response:
+            assert response.status == 400
+            problem = await response.json(content_type=None)
+            assert BAD[pattern] in problem["detail"]
+            assert problem["code"] == "bad_request"
+
+
+def test_what_is_literal_is_no_pattern() -> None:
+    for text in ("(a", "a**", "[", "\\", "(?i)x", "\\E.\\Q"):
+        for ignore_case in (False, True):
+            pattern = Pattern(text, regex=False, ignore_case=ignore_case)
+            (found,) = pattern.search(b"zz\nb" + text.encode() + b"b\nzz")
+            assert (found.number, found.spans) == (1, [(1, 1 + len(text))])
+    with pytest.raises(BadRequest):
+        Pattern("(a", regex=True, ignore_case=False)
+
+
+async def test_a_search_ends_at_its_time_and_goes_on_from_there(site: Site) -> None:
+    log = await site.log()
+    for number in range(30):
+        await log.lines(b"".join(b"%d: hit\n" % line for line in range(number * 1000, number * 1000 + 1000)))
+    await log.end()
+    cursors, after, parts = list[int](), 0, 0
+    while True:
+        found = await search(site, log, q="(hit)$", regex="1", seconds="0.005", after=after, limit=10_000)
+        cursors += [hit["cursor"] for hit in found["hits"]]
+        parts += 1
+        if found["stopped"] is None:
+            break
+        assert after < found["next"]
+        after = found["next"]
+    assert found["end"]
+    assert cursors == list(range(1, 30_001))
+    assert parts > 1
+
+
+async def test_more_searches_than_can_be_done_are_told_to_come_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await site.log()
+    await log.lines(b"1\n")
+    free, read = asyncio.Event(), type(site.stores.logs).read
+
+    async def slow(self: Any, build: Any, *, after: int, size: int = 64) -> list[LogRecord]:
+        await free.wait()
+        return await read(self, build, after=after, size=size)
+
+    monkeypatch.setattr(type(site.stores.logs), "read", slow)
+
+    async def ask() -> int:
+        async with site.admin.get(f"/api/v1/builds/{log.build}/logs", params={"q": "1"}) as response:
+            return response.status
+
+    asked = [asyncio.create_task(ask()) for _ in range(15)]
+    async with asyncio.timeout(20):
+        while sum(each.done() for each in asked) < 5:
+            await asyncio.sleep(0.01)
+    free.set()
+    assert sorted(await asyncio.gather(*asked)) == [200] * 10 + [503] * 5
+
+
+async def test_a_search_through_much_does_not_hold_up_others(site: Site) -> None:
+    log = await site.log()
+    block = b"".join(b"%06d the quick brown fox jumps over the lazy dog, again and again\n" % n for n in range(14_000))
+    for _ in range(40):
+        await log.lines(block)
+    lags = list[float]()
+
+    async def tick() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            lags.append(time.perf_counter() - before - 0.001)
+
+    ticking = asyncio.create_task(tick())
+    for options in ({"q": "not there"}, {"q": "[a-z]+ fox [0-9]+", "regex": "1"}):
+        assert (await search(site, log, **options))["stopped"] is None
+    ticking.cancel()
+    lags.sort()
+    assert lags[int(len(lags) * 0.99)] < 0.05, lags[-5:]  # what a loaded machine adds is not ours
+    assert all(a <= b for a, b in pairwise(lags))
