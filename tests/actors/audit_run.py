@@ -44,11 +44,13 @@ class Audit:
         op.returned = time.monotonic()
         return op
 
-    async def until_served(self, node: NodeProcess, actor: str, *, seconds: float = 30.0) -> float:
-        """Call until one call is answered; how many seconds that took."""
+    async def until_served(
+        self, node: NodeProcess, actor: str, *, seconds: float = 30.0, patience: float = 0.5
+    ) -> float:
+        """Call until one call is answered; how many seconds that took. What is not in `patience` may still run."""
         started = time.monotonic()
         async with asyncio.timeout(seconds):
-            while (await self.call(node, actor, timeout=0.5)).outcome != "ok":
+            while (await self.call(node, actor, timeout=patience)).outcome != "ok":
                 assert node.alive, node.log.read_text()[-4000:]
                 await asyncio.sleep(0.02)
         return time.monotonic() - started

@@ -49,7 +49,7 @@ class Relay:
         assert self.victim.paused
         await self.victim.kill()
         fresh = asyncio.create_task(self._cluster.start(f"node-{len(self._cluster.nodes) + 1}"))
-        took = await self.audit.until_served(self.other, actor)
+        took = await self.audit.until_served(self.other, actor, patience=30.0)  # nothing is left for the next trap
         assert await self.audit.owner(actor) == self.other.id
         self.slowest = max(self.slowest, took)
         self.victim, self.other = self.other, await fresh
