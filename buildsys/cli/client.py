@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import aiohttp
 import msgspec
+import zstandard
 
 from buildsys.errors import (
     BuildsysError,
@@ -73,19 +74,23 @@ class Client:
         await self._call("DELETE", path)
 
     async def text(self, path: str, **query: str | int | None) -> AsyncIterator[bytes]:
-        """The body in chunks, as the server sends it."""
-        async with self._open(path, "text/plain", LIVE, query=query) as response:
+        """The body in chunks, as the server sends it; on the way it is packed."""
+        accepts = {"Accept-Encoding": "zstd"}
+        async with self._open(path, "text/plain", LIVE, query=query, headers=accepts, packed=True) as response:
+            zstd = response.headers.get("Content-Encoding") == "zstd"
+            unpack = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True).decompress if zstd else bytes
             try:
                 async for chunk in response.content.iter_any():
-                    yield chunk
+                    yield unpack(chunk)
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise Unavailable(
                     f"The connection to {self.url} broke: {error}. What was printed is not all."
                 ) from error
 
-    def live(self, path: str, *, last: int) -> Answer:
-        """An event stream behind the cursor `last`, to be opened with `async with`."""
-        return self._open(path, "text/event-stream", LIVE, headers={"Last-Event-ID": str(last)} if last else {})
+    def live(self, path: str, *, last: int = 0, **query: str | int | None) -> Answer:
+        """An event stream, to be opened with `async with`; `last` is the cursor of the last event that was seen."""
+        seen = {"Last-Event-ID": str(last)} if last else {}
+        return self._open(path, "text/event-stream", LIVE, query=query, headers=seen)
 
     async def _call(
         self,
@@ -114,6 +119,7 @@ class Client:
         query: Mapping[str, str | int | None] | None = None,
         body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
+        packed: bool = False,
     ) -> Answer:
         request = self._http.request(
             method,
@@ -123,6 +129,7 @@ class Client:
             headers={"Accept": accept, **(headers or {})},
             timeout=timeout,
             allow_redirects=False,
+            auto_decompress=not packed,
         )
         return Answer(request, self.url)
 

@@ -44,17 +44,18 @@ class EventParser:
 
 
 async def follow(
-    client: Client, build: str, *, after: int = 0, broken: Callable[[str], None] = lambda _: None
+    client: Client, build: str, *, broken: Callable[[str], None] = lambda _: None, **wanted: str | int | None
 ) -> AsyncGenerator[Event, None]:
-    """The build's log behind the cursor, live, until its end; each record once, in order.
+    """What is `wanted` of the build's log (`after=`, `job=`, … as the API takes them), live, until its end.
 
-    A broken connection is made again, for ever, where the last event left off; `broken` is told why, once each time.
-    Raises what the server answers, and `Unavailable` where it has not answered once.
+    Each record comes once, in order. A broken connection is made again, for ever, where the last event left off;
+    `broken` is told why, once each time. Raises what the server answers, and `Unavailable` where it has not answered
+    once.
     """
-    path, failures, connected = f"/builds/{build}/logs", 0, False
+    path, failures, connected, last = f"/builds/{build}/logs", 0, False, 0
     while True:
         try:
-            async with client.live(path, last=after) as response:
+            async with client.live(path, last=last, **wanted) as response:
                 if response.status == 204:
                     return
                 connected, parser = True, EventParser()
@@ -62,7 +63,7 @@ async def follow(
                     failures = 0
                     for event in parser.feed(chunk):
                         yield event
-                        after = event.cursor
+                        last = event.cursor
                         if event.kind == END:
                             return
             reason = "the server closed it"

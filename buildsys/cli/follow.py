@@ -27,29 +27,20 @@ LOOK = 1.0
 """Seconds before and between looks at why a queued build waits."""
 
 
-async def watch(
-    client: Client,
-    terminal: Terminal,
-    build: dict[str, Any],
-    *,
-    after: int = 0,
-    job: str | None = None,
-    step: int | None = None,
-) -> int:
-    """Show a build's log behind the cursor, live, until its end, and return the exit code that stands for its outcome.
+async def watch(client: Client, terminal: Terminal, build: dict[str, Any], **wanted: str | int | None) -> int:
+    """Show what is `wanted` of a build's log, live, until its end; return the exit code that stands for its outcome.
 
-    `job` and `step` choose whose lines are shown. Cancelled, it says that the build goes on.
+    Cancelled, it says that the build goes on.
     """
     narrator = Narrator(terminal)
     narrator.introduce(build)
     try:
         async with (
             _reasons_told(client, narrator, build),
-            contextlib.aclosing(follow(client, build["id"], after=after, broken=narrator.broken)) as events,
+            contextlib.aclosing(follow(client, build["id"], broken=narrator.broken, **wanted)) as events,
         ):
             async for event in events:
-                if _chosen(event, job, step):
-                    narrator.tell(event)
+                narrator.tell(event)
     except asyncio.CancelledError:
         terminal.note(f"\nThe build goes on. To cancel it: buildsys build cancel {build['id']}")
         raise
@@ -161,9 +152,3 @@ async def _reasons_told(client: Client, narrator: Narrator, build: dict[str, Any
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await looking
-
-
-def _chosen(event: Event, job: str | None, step: int | None) -> bool:
-    if event.kind == END:
-        return True
-    return job in (None, event.data.get("job")) and step in (None, event.data.get("step"))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import re
 import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -13,10 +16,37 @@ from buildsys.cli.terminal import plain
 
 PAGE = 1000
 
+WRITE = 64 << 10
+"""Bytes that are written at once: unbuffered, only the next write tells that the reader has gone."""
+
 PATIENCE = 600.0
 """Seconds that the proof of a log may take: the server reads all of it."""
 
 VERDICTS = {"complete": 0, "broken": 1, "incomplete": 3, "open": 4}
+
+
+Wanted = Mapping[str, Any]
+"""What of a log is asked for, as the API takes it."""
+
+AGO = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Moment(click.ParamType[str]):
+    """A time of ISO 8601, the local one where it names no offset, or how long ago it was."""
+
+    name = "time"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
+                moment = datetime.now(UTC) - timedelta(**{AGO[ago[2]]: int(ago[1])})
+            else:
+                moment = datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is no time: give one like 2026-03-01T12:00 or how long ago it was, like 10m.", param, ctx
+            )
+        return moment.isoformat()
 
 
 class Logs(click.Group):
@@ -38,6 +68,7 @@ def logs() -> None:
     Examples:
       buildsys logs hello#12
       buildsys logs -f hello#12 --job test
+      buildsys logs hello#12 --search "error:"
       buildsys logs verify hello#12
     """
 
@@ -48,32 +79,59 @@ def logs() -> None:
 @click.option("--job", help="Lines of this job only, by its id.")
 @click.option("--step", type=click.IntRange(min=0), help="Lines of this step only; 0 is the set-up.")
 @click.option("--after", type=click.IntRange(min=0), default=0, help="Start behind this cursor.")
+@click.option("--tail", type=click.IntRange(1, 10_000), metavar="N", help="The last N lines only.")
+@click.option("--since", type=Moment(), help="What was printed since: a time, or how long ago (90s, 10m, 2h, 1d).")
+@click.option("--until", type=Moment(), help="What was printed before.")
+@click.option("--search", metavar="TEXT", help="Lines with this text; the exit code is 1 if there is none.")
+@click.option("--regex", is_flag=True, help="The text to search for is a regular expression (RE2).")
+@click.option("--ignore-case", "-i", is_flag=True, help="Search for lower and upper case alike.")
 @api_command
-async def show(session: Session, name: str, follow: bool, job: str | None, step: int | None, after: int) -> int | None:
-    """Print a build's log, exactly as the build printed it; or follow it live.
+async def show(
+    session: Session,
+    name: str,
+    follow: bool,
+    search: str | None,
+    regex: bool,
+    ignore_case: bool,
+    **wanted: Any,
+) -> int | None:
+    """Print a build's log, exactly as the build printed it; follow it live; or search it.
 
-    On a terminal, control sequences other than colours are left out. --json gives one entry a line, with its cursor.
+    On a terminal, control sequences other than colours are left out. --json gives one entry a line, with its cursor. A
+    line that was searched for comes with its cursor before it.
 
     \b
     Examples:
       buildsys logs show hello#12 --step 1
+      buildsys logs hello#12 --tail 20 -f
+      buildsys logs hello#12 --search "^E +[0-9]+" --regex
       buildsys logs hello#12 --json | tail -n 1
     """
     from buildsys.cli.follow import watch
     from buildsys.cli.naming import check_place, find_build
 
+    if search is None and (regex or ignore_case):
+        raise click.UsageError("--regex and --ignore-case say how to --search.")
+    if search is not None and follow:
+        raise click.UsageError("--search looks through what is there, and cannot --follow.")
     build = await find_build(session.client, name)
-    check_place(build, job, step)
-    if follow:
-        return await watch(session.client, session.terminal, build, after=after, job=job, step=step)
+    check_place(build, wanted["job"], wanted["step"])
     path = f"/builds/{build['id']}/logs"
+    if search is not None:
+        from buildsys.cli.search import print_hits
+
+        pattern: Wanted = {"q": search, "regex": int(regex), "ignore_case": int(ignore_case)}
+        return 0 if await print_hits(session, path, **pattern, **wanted) else 1
+    if follow:
+        return await watch(session.client, session.terminal, build, **wanted)
     if session.json:
-        await _print_entries(session, path, job, step, after)
+        await _print_entries(session, path, wanted)
     elif session.terminal.interactive:
-        await _print_lines(session, path, job, step, after)
+        await _print_lines(session, path, wanted)
     else:
-        async for chunk in session.client.text(path, job=job, step=step, after=after):
-            sys.stdout.buffer.write(chunk)
+        async for chunk in session.client.text(path, **wanted):
+            for start in range(0, len(chunk), WRITE):
+                sys.stdout.buffer.write(chunk[start : start + WRITE])
     return None
 
 
@@ -111,9 +169,9 @@ def _print_verdict(session: Session, verdict: dict[str, Any]) -> None:
         say(f"  broken at entry {fault['cursor']}: {plain(fault['problem'])}")
 
 
-async def _print_lines(session: Session, path: str, job: str | None, step: int | None, after: int) -> None:
+async def _print_lines(session: Session, path: str, wanted: Wanted) -> None:
     decoder, rest = codecs.getincrementaldecoder("utf-8")("replace"), ""
-    async for chunk in session.client.text(path, job=job, step=step, after=after):
+    async for chunk in session.client.text(path, **wanted):
         *lines, rest = (rest + decoder.decode(chunk)).split("\n")
         if lines:
             session.terminal.log(lines)
@@ -121,11 +179,11 @@ async def _print_lines(session: Session, path: str, job: str | None, step: int |
         session.terminal.log([rest])
 
 
-async def _print_entries(session: Session, path: str, job: str | None, step: int | None, after: int) -> None:
+async def _print_entries(session: Session, path: str, wanted: Wanted) -> None:
     while True:
-        page = await session.client.get(path, job=job, step=step, after=after, limit=PAGE)
+        page = await session.client.get(path, limit=PAGE, **wanted)
         for entry in page["entries"]:
             session.terminal.answer(entry)
-        if page["end"] or page["next"] == after:
+        if page["end"] or page["next"] == wanted["after"]:
             return
-        after = page["next"]
+        wanted = {**wanted, "after": page["next"], "tail": None}

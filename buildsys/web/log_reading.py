@@ -10,9 +10,9 @@ from uuid import UUID
 
 import msgspec
 
-from buildsys.core.logs import END, LINES, LogRecord
+from buildsys.core.logs import END, LINES, LogEntry, LogRecord
 from buildsys.web.codec import BadRequest, Text
-from buildsys.web.log_events import Filter, Piece, behind
+from buildsys.web.log_events import Filter, Piece, behind, entries
 from buildsys.web.services import LogReader
 
 PART = 8 << 20
@@ -23,6 +23,9 @@ PAGE = 2 << 20
 
 USUAL, MOST = 1000, 10_000
 """Entries of a limited answer where the request does not say, and at most."""
+
+OUTLINED = 20_000
+"""Runs and events of an outline, which then says where to go on."""
 
 WIDEST = 100_000
 """Entries that are looked through at once from the end, where a filter leaves few of them."""
@@ -41,6 +44,7 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     after: Text = "0"
     limit: Size | None = None
     tail: Size | None = None
+    outline: bool = False
     job: Text | None = None
     step: int | None = None
     since: Moment | None = None
@@ -62,6 +66,18 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     after: int
     ended: bool
     wanted: Filter
+
+
+class LogOutline(msgspec.Struct, frozen=True, kw_only=True):
+    """All but the text: which entries [first, last] are lines of which job and step, and the events.
+
+    `next` and `end` as in a part.
+    """
+
+    runs: list[tuple[int, int, str | None, int | None]]
+    events: list[LogEntry]
+    next: int
+    end: bool
 
 
 class LogSource:
@@ -117,6 +133,25 @@ class LogSource:
                     pieces.append(piece)
                     found, size, cursor = found + piece.last - piece.first + 1, size + piece.size, piece.last
         return pieces, cursor, end
+
+    async def outline(self, reading: Reading) -> LogOutline:
+        """What is behind the cursor, up to `OUTLINED` runs and events; neighbouring lines of a step are one run."""
+        runs, events = list[tuple[int, int, str | None, int | None]](), list[LogEntry]()
+        cursor, end = reading.after, reading.ended
+        async with contextlib.aclosing(self.records(reading)) as records:
+            async for record in records:
+                if len(runs) + len(events) >= OUTLINED:
+                    break
+                first, cursor, end = max(record.first, cursor + 1), record.last, record.kind == END
+                if not reading.wanted.admits(record):
+                    continue
+                if record.kind != LINES:
+                    events += entries(behind(record, reading.after))
+                elif runs and runs[-1][1:] == (first - 1, record.job, record.step):
+                    runs[-1] = (runs[-1][0], record.last, record.job, record.step)
+                else:
+                    runs.append((first, record.last, record.job, record.step))
+        return LogOutline(runs=runs, events=events, next=cursor, end=end)
 
     async def lines(self, reading: Reading) -> AsyncGenerator[Piece, None]:
         """All lines behind the cursor that are asked for, record by record."""

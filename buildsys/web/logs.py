@@ -66,6 +66,8 @@ class LogRoutes:
             reading = await self._source.tail(reading, query.tail, kind=LINES if lines_only else None)
         if query.q is not None:
             return await self._search.answer(request, reading, query, coding)
+        if query.outline:
+            return await packed(json_response(await self._source.outline(reading)), coding)
         if live:
             return await self._follow(request, reading, coding)
         if text and query.limit is None:

@@ -166,6 +166,53 @@ async def test_a_log_into_a_pipe_is_every_byte_that_was_printed(buildsys: Comman
     assert entries[-1]["kind"] == "end"
 
 
+async def test_the_end_of_a_log_and_a_stretch_of_time_are_shown(buildsys: Command, site: Site) -> None:
+    log = await site.log()
+    for number in range(20):
+        await log.lines(b"%d\n" % number)
+    await site.database.pool.execute("UPDATE log_records SET at = at - interval '1 hour' WHERE first <= 5")
+    await log.end()
+    name = str(log.build)
+    assert (await buildsys("logs", name, "--tail", "2")).output == b"18\n19\n"
+    assert (await buildsys("logs", name, "--until", "30m")).output == b"0\n1\n2\n3\n4\n"
+    assert (await buildsys("logs", name, "--since", "30m", "--tail", "100")).output == log.printed.split(b"4\n", 1)[1]
+    followed = await buildsys("logs", name, "-f", "--tail", "2")
+    assert (followed.code, followed.output) == (0, b"19\n")
+    entries = [json.loads(line) for line in (await buildsys("logs", name, "--tail", "3", "--json")).text.splitlines()]
+    assert [entry["cursor"] for entry in entries] == [19, 20, 21]
+    for bad in ("yesterday", "10", "5y", "2026-13-01", "999999d"):
+        refused = await buildsys("logs", name, "--since", bad)
+        assert (refused.code, "no time" in refused.errors) == (2, True), bad
+
+
+async def test_a_log_is_searched(buildsys: Command, site: Site) -> None:
+    log = await site.log()
+    for _ in range(3):
+        await log.lines(b"".join(b"%d\n" % number for number in range(1000)))
+    await log.lines(b"\x1b[2J an \x1b[31mError\x1b[0m: bad\n")
+    await log.end()
+    search = ("logs", str(log.build), "--search")
+    assert (await buildsys(*search, "999")).output == b"1000: 999\n2000: 999\n3000: 999\n"
+    assert len((await buildsys(*search, "", "--regex")).output) == 0
+    assert len((await buildsys(*search, "^[0-9]", "--regex")).text.splitlines()) == 3000
+    assert (await buildsys(*search, "error", "-i", "--json")).json["cursor"] == 3001
+    missing = await buildsys(*search, "nowhere")
+    assert (missing.code, missing.output) == (1, b"")
+    bad = await buildsys(*search, "(a", "--regex")
+    assert (bad.code, "at character 3" in bad.errors) == (2, True), bad.errors
+    assert (await buildsys(*search, "a", "-f")).code == 2
+    assert (await buildsys("logs", str(log.build), "--regex")).code == 2
+
+    main, terminal = pty.openpty()
+    process = await buildsys.start(*search, "an .*ror", "--regex", stdout=terminal)
+    os.close(terminal)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    shown = os.read(main, 65536)
+    os.close(main)
+    assert b"\x1b[2J" not in shown
+    assert b"\x1b[31m\x1b[1man Error" in shown
+
+
 async def test_a_log_is_proven(buildsys: Command, site: Site) -> None:
     log = await site.log()
     await log.lines(b"one\ntwo\n")
@@ -230,7 +277,7 @@ async def test_following_ends_with_the_exit_code_of_the_build(
 
 async def test_following_survives_broken_connections_without_losing_or_doubling_a_line(site: Site) -> None:
     log = await site.log()
-    async with breaking_proxy(site.url, after=60_000) as (url, broken):
+    async with breaking_proxy(site.url, after=15_000) as (url, broken):
         buildsys = Command(BUILDSYS_SERVER=url, BUILDSYS_TOKEN=site.admin_token)
         process = await buildsys.start("logs", "-f", str(log.build))
         ending = asyncio.create_task(process.communicate())

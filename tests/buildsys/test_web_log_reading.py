@@ -178,6 +178,26 @@ async def test_the_last_lines_are_had_as_text_and_live(site: Site) -> None:
     assert b"event: end" in body
 
 
+async def test_the_outline_is_all_but_the_text(site: Site) -> None:
+    log = await site.log()
+    for _ in range(3):
+        await log.lines(b"1\n2\n", job="j")
+    await log.event("group_started", line=2, title="Fetch")
+    await log.lines(b"3\n", job="j")
+    await log.lines(b"4\n", job="k")
+    await log.lines(b"5\n", job="j", step=2)
+    await log.end()
+    outline = await (await site.admin.get(path(log), params={"outline": "1"})).json()
+    assert outline["runs"] == [[1, 6, "j", 1], [8, 8, "j", 1], [9, 9, "k", 1], [10, 10, "j", 2]]
+    assert [(event["cursor"], event["kind"]) for event in outline["events"]] == [(7, "group_started"), (11, "end")]
+    assert outline["events"][0]["data"] == {"line": 2, "title": "Fetch"}
+    assert (outline["next"], outline["end"]) == (11, True)
+    rest = await (
+        await site.admin.get(path(log), params={"outline": "1", "after": "3", "job": "j", "step": "1"})
+    ).json()
+    assert rest["runs"] == [[4, 6, "j", 1], [8, 8, "j", 1]]
+
+
 async def test_a_tail_does_not_read_what_is_before_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     log = await site.log()
     for number in range(50):
