@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from typing import Self
 from uuid import uuid4
 
-import asyncpg
 import structlog
 
 from actors import Database
+from actors.database import TROUBLE
 
 CHANNEL = "buildsys_hints"
+
+AGAIN = 1.0
+"""Seconds after which a connection that could not be had is tried for again."""
 
 DEBOUNCE = 0.05
 """Seconds in which further hints of all topics wait for the next NOTIFY: it takes a lock of the whole database."""
@@ -76,7 +79,7 @@ class Hints:
             await self._pending.wait()
             self._pending.clear()
             topics, self._outgoing = self._outgoing, set()
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            with contextlib.suppress(*TROUBLE):
                 for payload in _payloads(self._origin, topics):
                     await self._database.pool.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
             await asyncio.sleep(DEBOUNCE)
@@ -85,14 +88,14 @@ class Hints:
         while True:
             try:
                 connection = await self._database.connect()
-            except (asyncpg.PostgresError, OSError) as error:
+            except TROUBLE as error:
                 logger.info("hints_not_connected", error=str(error))
-                await asyncio.sleep(1)
+                await asyncio.sleep(AGAIN)
                 continue
             try:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
-                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # lost at once
+                with contextlib.suppress(*TROUBLE):  # lost at once
                     await connection.add_listener(CHANNEL, self._received)
                     for topic in list(self._listeners):
                         self._tell(topic)  # what was sent while nobody listened is lost

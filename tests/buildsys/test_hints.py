@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock, Mock
 
+import asyncpg
 import pytest
 from objects_bench import until
 
 from actors import Database
+from buildsys.store import hints as hints_module
 from buildsys.store.hints import CHANNEL, Hints
 
 
@@ -111,3 +114,24 @@ async def _cut_all(database: Database) -> None:
         )
     finally:
         await connection.close()
+
+
+async def test_connections_cut_at_an_unlucky_moment_end_nothing(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncpg has an error of its own for those, which is none of its errors of connections."""
+    unlucky = asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+    monkeypatch.setattr(hints_module, "AGAIN", 0.05)
+    async with Database(postgres_dsn) as database, Database(postgres_dsn) as elsewhere:
+        cut = Mock(wraps=database, pool=Mock(wraps=database.pool))
+        cut.connect = AsyncMock(side_effect=[unlucky, await database.connect()])
+        cut.pool.execute = AsyncMock(side_effect=[unlucky, None])
+        async with Hints(database=cut) as here, Hints(database=elsewhere) as there:
+            await listening(database, 2)
+            with here.subscribe("queue") as changed:
+                there.send("queue")
+                async with asyncio.timeout(5):
+                    await changed.wait()
+            for count in (1, 2):
+                here.send("log:1")
+                await until(lambda count=count: cut.pool.execute.await_count == count)  # type: ignore[misc]
