@@ -2,6 +2,8 @@
 
 const SEQUENCE = /\x1b\[([0-9;]*)m|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]/g;
 
+export const plain = (text) => text.replace(SEQUENCE, "");
+
 export function colored(line) {
   const text = line.slice(line.lastIndexOf("\r", line.length - 2) + 1); // a progress bar shows its last state
   const nodes = [];

@@ -11,15 +11,19 @@ const main = document.getElementById("main");
 const logout = document.getElementById("logout");
 let leave = () => {}; // stops what the shown page keeps going
 let visit = 0;
+let shown = null; // the page's address, without the line that it shows
 
 // A page gets `show` and `failed`, which mean nothing any more once another one is visited; it returns how to leave it.
 async function route() {
+  const address = location.hash.replace(/#L[\d-L]*$/, "");
+  if (address === shown) return; // a page finds its lines itself
   leavePage();
+  shown = address;
   const mine = visit;
   const show = (...nodes) => { if (mine === visit) main.replaceChildren(...nodes); };
   const failed = (error) => { if (mine === visit) showFailure(error); };
-  const build = location.hash.match(/^#\/builds\/([0-9a-f-]{36})$/)?.[1];
-  const project = location.hash.match(/^#\/projects\/([a-z0-9_.-]+)$/)?.[1] ?? null;
+  const build = address.match(/^#\/builds\/([0-9a-f-]{36})$/)?.[1];
+  const project = address.match(/^#\/projects\/([a-z0-9_.-]+)$/)?.[1] ?? null;
   try {
     const leaveIt = await (build ? showBuild(build, { show, failed }) : showBuilds(project, { show, failed }));
     if (mine !== visit) { leaveIt(); return; }
@@ -32,6 +36,7 @@ async function route() {
 
 function leavePage() {
   visit += 1;
+  shown = null;
   leave();
   leave = () => {};
 }

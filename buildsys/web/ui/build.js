@@ -1,8 +1,10 @@
-// One build: its state, jobs and steps, and the live log of each step.
+// One build: its state, jobs and steps, the live log of each step, and what is found in it.
 
 import { get, post } from "/ui/api.js";
 import { badge, caption, duration, element } from "/ui/dom.js";
-import { LogView, follow } from "/ui/log.js";
+import { Annotations, searchBox } from "/ui/findings.js";
+import { follow } from "/ui/follow.js";
+import { LogView } from "/ui/log.js";
 
 const POLL = 3; // seconds between two looks at a build that runs, beside what its log tells
 
@@ -10,9 +12,11 @@ export async function showBuild(id, { show, failed }) {
   const views = new Map(); // "job/step" -> its LogView and <details>
   const head = element("div");
   const jobs = element("div");
+  const link = (first, last) => `#/builds/${id}#L${first}${last > first ? `-L${last}` : ""}`;
+  const annotations = new Annotations(link);
   let build = await get(`/builds/${id}`);
   document.title = `${build.project} #${build.number} · buildsys`;
-  show(head, jobs);
+  show(head, annotations.node, searchBox(id, link), jobs);
 
   const act = (verb) => async (event) => {
     event.target.disabled = true;
@@ -31,12 +35,14 @@ export async function showBuild(id, { show, failed }) {
   const retry = element("button", { onclick: act("retry") }, "Run again");
   const status = element("div", { class: "history dim" });
   const notices = element("div");
+  const logNotices = element("div");
+  const seal = element("span", { class: "seal", hidden: true });
   head.append(
     element("div", { class: "head" },
       element("div", {}, element("h1", {}, build.title || build.workflow), caption(build, { linked: true })),
       element("div", { class: "actions" }, cancel, retry,
         element("a", { class: "button", href: `/api/v1/builds/${id}/logs?format=text`, target: "_blank", rel: "noopener" }, "Log as text"))),
-    status, notices);
+    status, notices, logNotices);
 
   const draw = () => {
     const stopped = build.state === "stopped";
@@ -46,7 +52,7 @@ export async function showBuild(id, { show, failed }) {
     cancel.disabled = canceling;
     cancel.textContent = canceling ? "Canceling…" : "Cancel";
     status.replaceChildren(badge(build), element("span", {}, duration(build.started_at ?? build.queued_at, build.stopped_at)),
-      ...build.history.map((past) => element("span", {}, `${past.state} ${new Date(past.at).toLocaleTimeString()}`)));
+      ...build.history.map((past) => element("span", {}, `${past.state} ${new Date(past.at).toLocaleTimeString()}`)), seal);
     notices.replaceChildren(
       build.waiting ? element("div", { class: "notice" }, build.waiting) : "",
       build.reason ? element("div", { class: `notice ${build.outcome ?? ""}` }, build.reason) : "");
@@ -77,9 +83,11 @@ export async function showBuild(id, { show, failed }) {
   const stepView = (job, number) => {
     const key = `${job}/${number}`;
     if (!views.has(key)) {
-      const view = { log: new LogView(), summary: element("summary"), touched: false };
+      const load = (after, limit) => get(`/builds/${id}/logs?after=${after}&limit=${limit}&job=${encodeURIComponent(job)}&step=${number}`);
+      const view = { log: new LogView({ load, link }), summary: element("summary"), touched: false };
       view.summary.addEventListener("click", () => { view.touched = true; });
       view.node = element("details", { class: "step" }, view.summary, view.log.node);
+      view.node.addEventListener("toggle", () => view.log.draw());
       views.set(key, view);
       views.get(`job-${job}`).node.append(view.node);
     }
@@ -95,16 +103,71 @@ export async function showBuild(id, { show, failed }) {
     refreshing ??= setTimeout(() => { refreshing = null; refresh().catch((error) => error.passes || failed(error)); }, 60);
   };
 
+  const take = (kind, data) => {
+    const log = data.job && data.step !== null ? stepView(data.job, data.step).log : null;
+    if (kind === "group_started") log?.openGroup(data.line, data.title ?? "");
+    else if (kind === "group_ended") log?.closeGroup(data.line);
+    else if (kind === "annotation") { annotations.add(data); log?.mark(data.line, data.level); }
+    else if (kind === "end") prove();
+  };
+
+  // What is there already, but for the text: which lines are whose, and the events. Returns the last cursor.
+  const readOutline = async () => {
+    for (let after = 0; ;) {
+      const outline = await get(`/builds/${id}/logs?outline=1&after=${after}`);
+      for (const [first, last, job, step] of outline.runs) stepView(job, step).log.extend(first, last);
+      for (const { cursor, kind, job, step, data } of outline.events) take(kind, { ...data, cursor, job, step });
+      if (outline.end || outline.next === after) return outline;
+      after = outline.next;
+    }
+  };
+
+  const prove = async () => {
+    const verdict = await get(`/builds/${id}/logs/verification`).catch(() => null);
+    if (!verdict || verdict.state === "open") return;
+    const details = { incomplete: `: ${verdict.missing.length} gap${verdict.missing.length === 1 ? "" : "s"}`, broken: `: at entry ${verdict.faults[0]?.cursor}` };
+    seal.className = `seal ${verdict.state}`;
+    seal.textContent = `log ${verdict.state}${details[verdict.state] ?? ""}`;
+    seal.title = [...verdict.missing.map((each) => each.reason), ...verdict.faults.map((each) => each.problem)].join("\n");
+    seal.hidden = false;
+  };
+
+  const goToLine = () => {
+    const [, first, last] = location.hash.match(/#L(\d+)(?:-L(\d+))?$/)?.map(Number) ?? [];
+    for (const view of views.values()) {
+      const { log, node } = view;
+      if (!log) continue;
+      log.select(first ?? 0, first ? last || first : -1);
+      if (!first || !log.holds(first)) continue;
+      view.touched = true;
+      node.open = true;
+      log.reveal(first);
+      node.scrollIntoView({ block: "nearest" });
+    }
+  };
+
   draw();
-  const stopFollowing = follow(id, {
-    onLines: (batch) => {
-      const view = stepView(batch.job, batch.step);
-      view.log.append(batch.lines, batch.partial);
-      if (!view.touched && !view.node.open) refreshSoon();
-    },
-    onChange: refreshSoon,
-    onRefused: failed,
-  });
+  let stopFollowing = () => {};
+  try {
+    const { next, end } = await readOutline();
+    draw();
+    goToLine();
+    if (!end) {
+      stopFollowing = follow(id, next, {
+        onLines: (batch) => {
+          const view = stepView(batch.job, batch.step);
+          view.log.append(batch);
+          if (!view.touched && !view.node.open) refreshSoon();
+        },
+        onChange: (kind, data) => { take(kind, data); refreshSoon(); },
+        onRefused: failed,
+      });
+    }
+  } catch (error) {
+    if (error.status !== 410) throw error;
+    logNotices.append(element("div", { class: "notice" }, error.message));
+  }
+  window.addEventListener("hashchange", goToLine);
   let seconds = 0;
   const timer = setInterval(() => {
     seconds += 1;
@@ -112,5 +175,5 @@ export async function showBuild(id, { show, failed }) {
     if (build.state === "queued" || seconds % POLL === 0) refreshSoon();
     draw();
   }, 1000);
-  return () => { stopFollowing(); clearInterval(timer); clearTimeout(refreshing); };
+  return () => { stopFollowing(); window.removeEventListener("hashchange", goToLine); clearInterval(timer); clearTimeout(refreshing); };
 }

@@ -1,88 +1,142 @@
-// The live log: one EventSource a build, a section a step. Long logs keep their end; the whole is one link away.
+// A step's log. However long it is, only the lines around those in sight are in the page; others come as they are
+// scrolled to. While its end is in sight, it stays so.
 
-import { get } from "/ui/api.js";
-import { element } from "/ui/dom.js";
 import { colored } from "/ui/ansi.js";
+import { element } from "/ui/dom.js";
+import { Lines } from "/ui/lines.js";
 
-const BLOCK = 400; // lines in one <pre>: the browser lays out only those in sight
-const KEPT = 60000; // lines kept in the page for each step
-
-const EVENTS = ["lines", "build_starting", "build_running", "job_started", "container_started", "step_started",
-  "step_stopped", "job_stopped", "cancel_requested", "time_limit", "gap", "end"];
-
-const PAUSES = [500, 1000, 2000, 5000]; // milliseconds before each further attempt to connect; the last again and again
-
-// The browser itself connects again where a connection breaks, but gives up for good at any answer other than 200, as
-// from a proxy whose server restarts. Then we go on behind the last entry that was seen.
-export function follow(build, { onLines, onChange, onRefused }) {
-  let source, timer, last = "0", failures = 0, left = false;
-
-  const open = () => {
-    source = new EventSource(`/api/v1/builds/${build}/logs?after=${last}`);
-    source.addEventListener("open", () => { failures = 0; });
-    source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) openAgain(); });
-    for (const kind of EVENTS) {
-      source.addEventListener(kind, (event) => {
-        last = event.lastEventId;
-        const data = JSON.parse(event.data);
-        if (kind === "lines") onLines(data);
-        else onChange(kind, data);
-        if (kind === "end") source.close();
-      });
-    }
-  };
-
-  const openAgain = () => {
-    const pause = PAUSES[Math.min(failures, PAUSES.length - 1)];
-    failures += 1;
-    timer = setTimeout(async () => {
-      try {
-        await get(`/builds/${build}`); // an EventSource does not tell why it was refused
-        if (!left) open();
-      } catch (error) {
-        if (!left) (error.passes ? openAgain : onRefused)(error);
-      }
-    }, pause * (0.75 + Math.random() / 2));
-  };
-
-  open();
-  return () => { left = true; clearTimeout(timer); source.close(); };
-}
+const ROW = 19; // pixels, as in style.css
+const SPARE = 200; // rows above and below those in sight
+const NEAR = 50; // so close to the last of them, others are drawn
+const TALLEST = 8e6; // pixels: browsers have a limit; a longer log scrolls faster
+const PAGE = 500; // lines that are asked for at once
+const WIDEST = 5000; // characters that are shown of a line
+const AGAIN = 2000; // milliseconds after which lines are asked for again that could not be had
 
 export class LogView {
-  constructor() {
-    this.node = element("div", { class: "log", tabindex: "0", role: "log" });
-    this.count = 0;
-    this.open = false; // the last line has no newline yet
+  #lines = new Lines();
+  #marks = new Map(); // cursor -> level of its annotation
+  #selected = [0, -1];
+  #drawn = { first: 0, last: 0, version: -1 };
+  #nodes = new Map(); // row nodes by what they show
+  #pinned = true;
+  #loading = false;
+  #waiting = false;
+
+  // `load(after, limit)` gets entries of the step, `link(first, last)` is a permanent link.
+  constructor({ load, link }) {
+    this.load = load;
+    this.link = link;
+    this.window = element("div", { class: "rows" });
+    this.sheet = element("div", { class: "sheet" }, this.window);
+    this.node = element("div", { class: "log", tabindex: "0", role: "log", onscroll: () => this.#scrolled() }, this.sheet);
   }
 
-  append(lines, partial) {
-    const pinned = this.node.scrollTop + this.node.clientHeight >= this.node.scrollHeight - 30;
-    for (const line of lines) {
-      let block = this.node.lastElementChild;
-      if (!block || block.tagName !== "PRE" || (block.lines >= BLOCK && !this.open)) {
-        block = element("pre");
-        block.lines = 0;
-        this.node.append(block);
-      }
-      if (block.lines && !this.open) block.append("\n");
-      block.append(...colored(line));
-      if (!this.open) { block.lines += 1; this.count += 1; }
-      this.open = false;
+  get count() { return this.#lines.count; }
+
+  extend(first, last) { this.#lines.extend(first, last); this.draw(); }
+
+  append({ first, last, lines, partial }) {
+    this.#lines.extend(first, last);
+    lines.forEach((text, index) => this.#lines.put(first + index, text, partial && first + index === last));
+    this.draw();
+  }
+
+  openGroup(cursor, title) { this.#lines.openGroup(cursor, title); this.draw(); }
+
+  closeGroup(cursor) { this.#lines.closeGroup(cursor); this.draw(); }
+
+  mark(cursor, level) { this.#marks.set(cursor, level); this.#lines.version += 1; this.draw(); }
+
+  holds(cursor) { return this.#lines.holds(cursor); }
+
+  select(first, last) { this.#selected = [first, last]; this.#lines.version += 1; this.draw(); }
+
+  reveal(cursor) {
+    this.#lines.reveal(cursor);
+    this.#pinned = false;
+    this.#draw();
+    const view = this.node.clientHeight, total = this.#lines.rows * ROW;
+    const top = Math.max(0, Math.min(this.#lines.rowOf(cursor) * ROW - view / 3, total - view));
+    this.node.scrollTop = total > TALLEST ? (top / (total - view)) * (TALLEST - view) : top;
+    this.draw();
+  }
+
+  draw() {
+    if (this.#waiting) return;
+    this.#waiting = true;
+    setTimeout(() => { this.#waiting = false; this.#draw(); }, 16);
+  }
+
+  #scrolled() {
+    this.#pinned = this.node.scrollTop + this.node.clientHeight >= this.node.scrollHeight - 30;
+    this.#draw();
+  }
+
+  #draw() {
+    const lines = this.#lines, total = lines.rows * ROW, height = Math.min(total, TALLEST);
+    this.sheet.style.height = `${height}px`;
+    const view = this.node.clientHeight;
+    if (!view) return;
+    if (this.#pinned) this.node.scrollTop = this.node.scrollHeight;
+    const scroll = Math.max(0, Math.min(this.node.scrollTop, height - view));
+    const top = total > TALLEST ? (scroll / (height - view)) * (total - view) : scroll;
+    const seen = [Math.floor(top / ROW), Math.min(lines.rows, Math.ceil((top + view) / ROW))];
+    const drawn = this.#drawn;
+    const near = (drawn.first === 0 || seen[0] >= drawn.first + NEAR) && (drawn.last === lines.rows || seen[1] <= drawn.last - NEAR);
+    if (drawn.version !== lines.version || !near) {
+      this.#drawn = { first: Math.max(0, seen[0] - SPARE), last: Math.min(lines.rows, seen[1] + SPARE), version: lines.version };
+      this.#drawRows(seen[0]);
     }
-    this.open = Boolean(partial);
-    this.#trim();
-    if (pinned) this.node.scrollTop = this.node.scrollHeight;
+    this.window.style.transform = `translateY(${scroll + this.#drawn.first * ROW - top}px)`;
   }
 
-  #trim() {
-    while (this.count > KEPT) {
-      const first = this.node.querySelector("pre");
-      this.count -= first.lines;
-      first.remove();
-      if (!this.node.querySelector(".dim")) {
-        this.node.prepend(element("div", { class: "dim" }, "The beginning is not shown here; open the whole log as text."));
-      }
+  #drawRows(seen) {
+    const nodes = new Map(), missing = [];
+    for (let row = this.#drawn.first; row < this.#drawn.last; row += 1) {
+      const cursor = this.#lines.cursorAt(row);
+      const known = this.#lines.text(cursor), group = this.#lines.group(cursor);
+      if (!known) missing.push([row, cursor]);
+      const chosen = cursor >= this.#selected[0] && cursor <= this.#selected[1];
+      const key = [cursor, Boolean(known), known?.partial, group?.folded, group?.last, this.#marks.get(cursor), chosen].join();
+      nodes.set(key, this.#nodes.get(key) ?? this.#row(cursor, known, group, chosen));
+    }
+    this.#nodes = nodes;
+    this.window.replaceChildren(...nodes.values());
+    if (missing.length) this.#load((missing.find(([row]) => row >= seen) ?? missing[0])[1]);
+  }
+
+  #row(cursor, known, group, chosen) {
+    const number = element("a", { class: "n", href: this.link(cursor, cursor), "data-n": cursor, "aria-label": `Line ${cursor}`, onclick: (event) => this.#choose(event, cursor) });
+    const text = known ? colored(known.text.length > WIDEST ? `${known.text.slice(0, WIDEST)}…` : known.text) : [""];
+    const content = group
+      ? element("button", { class: "fold", "aria-expanded": String(!group.folded), onclick: () => { this.#lines.toggle(group); this.#pinned = false; this.#draw(); } }, ...colored(group.title))
+      : element("span", {}, ...text);
+    const mark = this.#marks.get(cursor);
+    return element("div", { class: `line${mark ? ` mark ${mark}` : ""}${chosen ? " chosen" : ""}`, "data-cursor": cursor }, number, content);
+  }
+
+  #choose(event, cursor) {
+    const [first] = this.#selected;
+    if (!event.shiftKey || !this.#lines.holds(first)) return;
+    event.preventDefault();
+    location.hash = this.link(Math.min(first, cursor), Math.max(first, cursor));
+  }
+
+  async #load(cursor) {
+    if (this.#loading) return;
+    this.#loading = true;
+    try {
+      const { entries } = await this.load(cursor - 1, PAGE);
+      const lines = entries.filter((entry) => entry.kind === "lines");
+      if (lines[0]?.cursor !== cursor) this.#lines.put(cursor, "", false);
+      for (const line of lines) this.#lines.put(line.cursor, line.text, line.partial);
+      this.draw();
+    } catch (error) {
+      if (error.passes) setTimeout(() => this.draw(), AGAIN); // the next drawing asks again
+      if (error.passes) this.#drawn.version = -1;
+    } finally {
+      this.#loading = false;
     }
   }
 }
