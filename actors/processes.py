@@ -95,7 +95,15 @@ class NodeProcess:
 
     async def stop_at(self, point: Point, *, skip: int = 0) -> None:
         """Have the process pause itself when it next reaches this moment, or does so after `skip` times."""
-        await self._ask(TRAP, Trap(point=point, skip=skip))
+        answer = asyncio.create_task(self._ask(TRAP, Trap(point=point, skip=skip)))
+        try:
+            while not (answer.done() or self.paused):  # it may reach the moment before it has answered
+                await asyncio.wait([answer], timeout=0.01)
+            if answer.done():
+                answer.result()
+        finally:
+            answer.cancel()
+            await asyncio.wait([answer])
 
     async def until_paused(self, seconds: float = 10.0) -> None:
         """Wait until the process is paused, by `pause` or at a moment given to `stop_at`."""
