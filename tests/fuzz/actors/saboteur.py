@@ -96,6 +96,7 @@ class Saboteur:
             name, fault = self._chance.choice(self._faults)
             async with target.lock:
                 assert target.node.alive, f"{target.node.id} ended by itself: {target.node.log.read_text()[-4000:]}"
+                target.node.resume()  # from a trap that closed after it had been given up
                 landed = await fault(target)
                 await target.start()
             (self.landed if landed else self.missed)[name] += 1
