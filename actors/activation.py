@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from actors.actor import Actor, Context
+from actors.border import is_own, message_of, told
 from actors.database import LOST, Transaction
 from actors.errors import ActorReset, ActorsError, ActorUnavailable, LeaseLost, TurnTimeout
 from actors.kind import Kind
@@ -46,7 +47,8 @@ class TurnLock(Protocol):
 class Activation:
     """The actor's instance with its fence, storage and schedules, and what runs beside its turns.
 
-    Once it is `dead` none of its turns begins or commits; whoever had one gets the reason.
+    Once it is `dead` none of its turns begins or commits; whoever had one gets the reason. It is `fruitful` once
+    something of it is durable.
     """
 
     def __init__(self, *, kind: Kind, woken: Woken, shared: Shared, lock: TurnLock) -> None:
@@ -59,6 +61,7 @@ class Activation:
         self.database = shared.database
         self.dead: BaseException | None = None
         self.wanted = False
+        self.fruitful = False
         self.storage = Storage(owner=self, woken=woken, database=shared.database, queries=shared.queries)
         self.runs = Runs(self, shared.alarms)
         self._shared = shared
@@ -115,7 +118,7 @@ class Activation:
             self._lock.give()
         if commit is not None:
             await asyncio.shield(commit)
-        if (silenced := self.silenced(wrote=turn.writes or turn.committed)) is not None:
+        if (silenced := self.silenced(wrote=turn.wrote)) is not None:
             raise silenced
 
     def exclusive(self) -> Turn:
@@ -149,19 +152,22 @@ class Activation:
         turn = turn_of(self)
         if self.last_commit is not None:
             await asyncio.shield(self.last_commit)
+        closing = False
         try:
             async with self._shared.committer.alone(self.fence, turn) as tx:
                 yield tx
+                closing = True
                 self._shared.limit.end(turn)  # the commit has a limit of its own, and an outcome to wait for
         except BaseException as error:
             self._abort(turn, error)
             turn.committed = True
+            turn.stands = closing and isinstance(error, (ActorUnavailable, asyncio.CancelledError))
             if not isinstance(error, Exception) or isinstance(error, (ActorsError, *LOST)):
-                self.end(ActorReset(f"a transaction ended with {type(error).__name__}: {error}"))
+                self.end(ActorReset(f"a transaction ended with {told(error)}"))
             raise
         finally:
             self._shared.limit.begin(turn)
-        turn.committed = True
+        turn.committed = turn.stands = True
         self._settled(turn, {name: self.schedules.version(name) for name in turn.schedules}, None, None)
 
     def execute(self, query: Query, rows: int | None, params: dict[str, Any]) -> None:
@@ -243,19 +249,23 @@ class Activation:
         if self.dead is None:
             self.beside(self._tell(error, source), name="on_error")
         else:
-            logger.error("actor_error", actor=str(self.id), source=source, error=f"{type(error).__name__}: {error}")
+            logger.error("actor_error", actor=str(self.id), source=source, error=told(error))
 
     async def _tell(self, error: BaseException, source: str) -> None:
         try:
             await self.instance.on_error(error, source)
-        except Exception as second:  # the border of side work: nobody else is left to tell
+        except BaseException as second:  # the border of side work: nobody else is left to tell
+            if not is_own(second):
+                raise
             self._shared.count.errors += 1
-            logger.exception("on_error_failed", actor=str(self.id), source=source, error=str(second))
+            logger.exception("on_error_failed", actor=str(self.id), source=source, error=message_of(second))
 
     async def _watch(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         try:
             await work
-        except Exception as error:  # the border of side work
+        except BaseException as error:  # the border of side work
+            if not is_own(error):
+                raise
             if not (isinstance(error, ActorReset) and self.dead is not None):
                 self.report(error, name)
 
@@ -282,14 +292,14 @@ class Activation:
         _drop(turn)
         late = TurnTimeout(f"a turn of {self.id} took more than {self._shared.limit.seconds:g} s")
         self.end(late)
-        raise ActorUnavailable(f"{late}; its transaction may stand") if turn.committed else late from None
+        raise ActorUnavailable(f"{late}; its transaction may stand") if turn.stands else late from None
 
     def _abort(self, turn: Turn, error: BaseException) -> None:
-        """End a turn that raised: nothing of it is written, and what it did to the memory of the actor is undone."""
+        """End a turn that raised: what it did to the actor's memory is undone, and all of it that is not durable."""
         turn.open = False
         _drop(turn)
-        if turn.writes and not turn.committed:
-            self.end(ActorReset(f"a turn that had written raised {type(error).__name__}: {error}"))
+        if turn.wrote:
+            self.end(ActorReset(f"a turn that had written raised {told(error)}"))
 
     def _settled(self, turn: Turn, versions: dict[str, int], run: str | None, error: BaseException | None) -> None:
         if error is not None:
@@ -302,6 +312,7 @@ class Activation:
             _drop(turn)
             self.end(silenced)
             return
+        self.fruitful = True
         self.storage.settle(turn)
         self.schedules.store(versions)
         self._call_back(turn)
@@ -312,7 +323,7 @@ class Activation:
         """What a turn wanted done once it is durable; nothing, where the node may not speak for the actor any more."""
         if not (turn.callbacks or turn.spawned):
             return
-        if (silenced := self.silenced(wrote=turn.writes)) is not None:
+        if (silenced := self.silenced(wrote=turn.wrote)) is not None:
             _drop(turn)
             self.end(silenced)
             return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import structlog
 
+from actors.border import told
 from actors.clock import Clock
 from actors.database import Database, Transaction
 from actors.messages import ActorId
@@ -61,7 +62,7 @@ class Actor:
 
     async def on_error(self, error: BaseException, source: str) -> None:
         """Spawned work (by its name), or a schedule out of attempts, has failed for good. Runs beside turns."""
-        logger.error("actor_error", actor=str(self.ctx.id), source=source, error=f"{type(error).__name__}: {error}")
+        logger.error("actor_error", actor=str(self.ctx.id), source=source, error=told(error))
 
 
 class Context:

@@ -10,9 +10,11 @@ from collections import deque
 import structlog
 
 from actors.activation import Activation
+from actors.border import is_own, message_of, told
 from actors.call import Call
+from actors.clock import Timer
 from actors.database import LOST
-from actors.errors import ActorReset, ActorUnavailable, Overloaded
+from actors.errors import ActorReset, ActorUnavailable, Overloaded, Ran
 from actors.kind import Kind
 from actors.messages import ActorId, Elsewhere, Raised, Refused, Reply, Returned
 from actors.placement import Moved
@@ -22,7 +24,7 @@ from actors.waking import Waking
 logger = structlog.get_logger(__name__)
 
 HOLD_OFF = 5.0
-"""Seconds between two tries, at most, to activate an actor whose activation keeps failing."""
+"""Seconds between two tries, at most, to activate an actor that cannot be, or whose every life fails."""
 
 
 class _Beside:
@@ -50,6 +52,8 @@ class Mailbox:
         self._turn: _Beside | None = None
         self._wanted = False
         self._failures = 0
+        self._fruitless = 0
+        self._return: Timer | None = None
         self._failed_runs: dict[str, BaseException] = {}
         self.activation: Activation | None = None
         self.last_used = shared.clock.monotonic()
@@ -58,7 +62,9 @@ class Mailbox:
     @property
     def idle(self) -> bool:
         """Whether nothing keeps the actor in memory."""
-        return not self._running and not self._queue and (self.activation is None or not self.activation.busy)
+        if self._running or self._queue or self._return is not None:
+            return False
+        return self.activation is None or not self.activation.busy
 
     @property
     def waiting(self) -> int:
@@ -85,6 +91,7 @@ class Mailbox:
 
     def ring(self) -> None:
         """A schedule may be due: run it, on a new activation if need be."""
+        self._stay()
         if self.activation is not None and self.activation.dead is None:
             self.activation.fire()
         elif not self.closing:
@@ -140,6 +147,7 @@ class Mailbox:
     async def stop(self) -> None:
         """End at once, as a crash would."""
         self.closing = self._stopped = True
+        self._stay()
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.wait([self._pump])
@@ -166,6 +174,9 @@ class Mailbox:
                     await self._bury(self.activation)
                 else:
                     await self._step()
+        except asyncio.CancelledError:
+            self._fail_waiting(self._raised(ActorUnavailable(f"the turns of {self.id} were ended", ran="no")))
+            raise
         finally:
             self._pump = None
             self._rest()
@@ -196,12 +207,15 @@ class Mailbox:
                 self._wanted = False
                 self._fail_waiting(Elsewhere(address=moved.address))
                 return
-            except Exception as error:  # the border of the turn: its callers are told
+            except BaseException as error:  # the border of the turn: its callers are told
+                if not is_own(error):
+                    raise
                 self._failures += 1
                 self._wanted = False
+                logger.warning("actor_not_activated", actor=str(self.id), error=told(error))
                 if isinstance(error, LOST):
-                    error = ActorUnavailable(f"{self.id} cannot be loaded, the call did not run: {error}", ran="no")
-                logger.warning("actor_not_activated", actor=str(self.id), error=f"{type(error).__name__}: {error}")
+                    reason = f"{self.id} cannot be loaded, the call did not run: {message_of(error)}"
+                    error = ActorUnavailable(reason, ran="no")
                 self._fail_waiting(self._raised(error))
                 return
         assert self.activation is not None
@@ -226,22 +240,25 @@ class Mailbox:
 
     async def _call(self, activation: Activation, call: Call) -> None:
         self._shared.count.turns += 1
+        turn = activation.exclusive()
         try:
-            with activation.exclusive() as turn:
+            with turn:
                 result = await call.run(activation)
-        except asyncio.CancelledError:
-            call.fail(f"the node of {self.id} has stopped", ran="maybe")
-            raise
-        except Exception as error:  # the border of the turn
-            self._release(activation, call, self._raised(error), wrote=False)
+        except BaseException as error:  # the border of the turn
+            if not is_own(error):
+                call.fail(f"the node of {self.id} has stopped", ran="maybe")
+                raise
+            reply = self._raised(error, ran="maybe" if turn.stands else "no")
+            self._release(activation, call, reply, wrote=turn.stands)
         else:
-            self._release(activation, call, Returned(value=result), wrote=turn.writes or turn.committed)
+            self._release(activation, call, Returned(value=result), wrote=turn.wrote)
 
     def _release(self, activation: Activation, call: Call, reply: Reply, *, wrote: bool) -> None:
         """Let a reply out, an error like a result, once what it may tell of is durable."""
         commit = activation.last_commit
         if commit is None:
-            self._answer(activation, call, reply, None, wrote=wrote)
+            error = None if wrote else activation.fence.broken
+            self._answer(activation, call, reply, error, wrote=wrote)
             return
 
         def settled(commit: asyncio.Future[None]) -> None:
@@ -261,7 +278,7 @@ class Mailbox:
 
     async def _activate(self) -> None:
         if self._failures:
-            await self._shared.clock.sleep(min(HOLD_OFF, 0.05 * 2.0 ** min(self._failures, 16)))
+            await self._shared.clock.sleep(_pause(self._failures))
         woken = await self._waking.wake(self.id)
         activation = Activation(kind=self._kind, woken=woken, shared=self._shared, lock=self)
         failed, self._failed_runs = self._failed_runs, {}
@@ -291,7 +308,22 @@ class Mailbox:
         self.activation = None
         await activation.close()
         self._failed_runs |= activation.runs.failed
-        self._wanted = self._wanted or (not self.closing and activation.wanted)
+        if activation.wanted and not self.closing:
+            self._come_back(fruitful=activation.fruitful)
+
+    def _come_back(self, *, fruitful: bool) -> None:
+        """Begin the next life at once; after a pause, where several in a row have ended with nothing durable."""
+        self._fruitless = 0 if fruitful else self._fruitless + 1
+        if self._fruitless < 2:
+            self._wanted = True
+        elif self._return is None:
+            self._return = self._shared.clock.call_later(_pause(self._fruitless), self.ring)
+
+    def _stay(self) -> None:
+        """Do not come back by time."""
+        if self._return is not None:
+            self._return.cancel()
+            self._return = None
 
     def _fail_waiting(self, reply: Reply) -> None:
         while self._queue:
@@ -307,8 +339,13 @@ class Mailbox:
             self._size -= item.size
         return item
 
-    def _raised(self, error: BaseException) -> Raised:
-        return Raised(failure=self._kind.failures.encode(error))
+    def _raised(self, error: BaseException, *, ran: Ran = "no") -> Raised:
+        return Raised(failure=self._kind.failures.encode(error, ran=ran))
+
+
+def _pause(failed: int) -> float:
+    """Seconds until the next try."""
+    return min(HOLD_OFF, 0.05 * 2.0 ** min(failed, 16))
 
 
 def _refuse(item: _Beside) -> None:

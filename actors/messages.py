@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from actors import errors
-from actors.errors import ActorsError, CallFailed
+from actors.border import message_of
+from actors.errors import ActorsError, CallFailed, Ran
 
 
 class ActorId(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -34,10 +35,14 @@ class SentCall(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """An error on its way to the caller: the name it is registered under, and what it is made of."""
+    """An error on its way to the caller: the name it is registered under, what it is made of, and what came before it.
+
+    `ran`: "maybe" where something of the call may be durable all the same.
+    """
 
     type: str
     message: str
+    ran: Ran = "no"
     args: bytes = b"\x90"  # an empty list
     state: bytes = b"\x80"  # an empty map
 
@@ -83,23 +88,31 @@ class Failures:
         own = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, ActorsError)]
         self._types = {_name(one): one for one in (*own, *registered)}
 
-    def encode(self, error: BaseException) -> Failure:
+    def encode(self, error: BaseException, *, ran: Ran = "no") -> Failure:
         """The error under the nearest of its classes that is registered."""
+        message = message_of(error)
         for type in type_line(error):
             if _name(type) in self._types:
                 return Failure(
-                    type=_name(type), message=str(error), args=_packed(list(error.args)), state=_packed_state(error)
+                    type=_name(type),
+                    message=message,
+                    ran=ran,
+                    args=_packed(list(error.args)),
+                    state=_packed_state(error),
                 )
-        return Failure(type=_name(error.__class__), message=str(error))
+        return Failure(type=_name(error.__class__), message=message, ran=ran)
 
     def decode(self, failure: Failure) -> BaseException:
         """A copy of the error, without its traceback."""
         registered = self._types.get(failure.type)
         if registered is None:
-            return CallFailed(failure.type, failure.message)
-        error = registered.__new__(registered)
-        error.args = tuple(msgspec.msgpack.decode(failure.args)) or (failure.message,)
-        error.__dict__.update(msgspec.msgpack.decode(failure.state))
+            error: BaseException = CallFailed(failure.type, failure.message)
+        else:
+            error = registered.__new__(registered)
+            error.args = tuple(msgspec.msgpack.decode(failure.args)) or (failure.message,)
+            error.__dict__.update(msgspec.msgpack.decode(failure.state))
+        if failure.ran == "maybe" and isinstance(error, ActorsError):
+            error.ran = failure.ran
         return error
 
 
@@ -115,7 +128,7 @@ def _name(type: type) -> str:
 def _packed(values: list[Any]) -> bytes:
     try:
         return msgspec.msgpack.encode(values)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return b"\x90"
 
 
@@ -124,6 +137,6 @@ def _packed_state(error: BaseException) -> bytes:
     for name, value in vars(error).items():
         try:
             state[name] = msgspec.Raw(msgspec.msgpack.encode(value))
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, RecursionError):
             continue  # what cannot be copied stays behind, as the traceback does
     return msgspec.msgpack.encode(state)

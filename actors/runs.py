@@ -10,11 +10,15 @@ import msgspec
 import structlog
 
 from actors.alarms import Alarms
-from actors.errors import ActorReset, LeaseLost
+from actors.border import is_own, told
+from actors.errors import ActorReset, ActorUnavailable, LeaseLost
 from actors.turn import ScheduleRow
 
 if TYPE_CHECKING:
     from actors.activation import Activation
+
+MAX_ERROR = 2000
+"""Characters of a failed run's error that are stored."""
 
 logger = structlog.get_logger(__name__)
 
@@ -80,6 +84,8 @@ class Runs:
             except ActorReset:
                 if error is not None and not isinstance(error, LeaseLost):
                     self.failed.setdefault(name, error)
+            except ActorUnavailable:
+                pass  # the next activation sees what has become of it
         finally:
             del self._tasks[task]
             activation.schedules.ran(name)
@@ -93,7 +99,9 @@ class Runs:
                 await getattr(self._activation.instance, name)()
         except TimeoutError as error:
             return TimeoutError(f"the run took more than {rule.deadline:g} s") if limit.expired() else error
-        except Exception as error:  # the border of side work: it is stored, and tried again
+        except BaseException as error:  # the border of side work: it is stored, and tried again
+            if not is_own(error):
+                raise
             return error
         return None
 
@@ -107,7 +115,7 @@ class Runs:
             return
         if isinstance(error, ActorReset) and activation.dead not in (None, error):
             return  # the activation ended for a reason of its own, and the schedule is still set
-        logger.warning("schedule_failed", actor=str(activation.id), schedule=name, error=_told(error))
+        logger.warning("schedule_failed", actor=str(activation.id), schedule=name, error=told(error))
         async with activation.turn():
             exhausted = self._fail(name, version, row, error)
         if exhausted:
@@ -126,14 +134,10 @@ class Runs:
         set_again = schedule.row if schedule.version != version else None
         if retry.exhausted(failed):
             last = set_again or msgspec.structs.replace(row, attempt=failed, state="exhausted")
-            activation.write_schedule(name, msgspec.structs.replace(last, error=_told(error)))
+            activation.write_schedule(name, msgspec.structs.replace(last, error=told(error)[:MAX_ERROR]))
             return True
         due = activation.clock.now() + timedelta(seconds=retry.pause(failed))
         if set_again is not None:
             due = min(due, set_again.due_at)
-        activation.write_schedule(name, ScheduleRow(due_at=due, attempt=failed, error=_told(error)))
+        activation.write_schedule(name, ScheduleRow(due_at=due, attempt=failed, error=told(error)[:MAX_ERROR]))
         return False
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:2000].replace("\0", "")

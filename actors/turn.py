@@ -57,7 +57,8 @@ class Turn:
     """Writes gather here and are committed together, or not at all. The turn lasts as long as its `with` block.
 
     `size`: bytes of what they hold. `deletes`: whether a key may be among them that is to be deleted. `expired`:
-    whether the turn was cancelled because it took too long.
+    whether the turn was cancelled because it took too long. `committed`: it has made its commit, or failed to, by a
+    transaction of its own. `stands`: that commit is durable, or may be.
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class Turn:
         "schedules",
         "size",
         "spawned",
+        "stands",
         "statements",
         "values",
     )
@@ -81,6 +83,7 @@ class Turn:
         self.open = True
         self.expired = False
         self.committed = False
+        self.stands = False
         self.values: dict[str, bytes | None] = {}
         self.schedules: dict[str, ScheduleRow | None] = {}
         self.statements: list[Statement] = []
@@ -116,6 +119,11 @@ class Turn:
     def writes(self) -> bool:
         """Whether there is anything to commit."""
         return bool(self.values or self.schedules or self.statements)
+
+    @property
+    def wrote(self) -> bool:
+        """Whether something of a turn that is over well is durable, or will be."""
+        return self.stands or (self.writes and not self.committed)
 
     def put(self, key: str, value: bytes | None) -> None:
         """Store an encoded value, or delete (None). Raises `ValueError` beyond the limits, and then changes nothing."""
