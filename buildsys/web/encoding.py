@@ -60,7 +60,9 @@ def packer(coding: Coding) -> Packer:
 
 async def pack(packer: Packer, piece: bytes) -> bytes:
     """Pack beside the event loop what would hold it up."""
-    return await asyncio.to_thread(packer.pack, piece) if len(piece) >= LARGE else packer.pack(piece)
+    if len(piece) < LARGE or isinstance(packer, _Identity):
+        return packer.pack(piece)
+    return await asyncio.to_thread(packer.pack, piece)
 
 
 async def packed(response: web.Response, coding: Coding) -> web.Response:

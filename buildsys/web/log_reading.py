@@ -18,6 +18,9 @@ from buildsys.web.services import LogReader
 PART = 8 << 20
 """Bytes of log after which a limited answer ends before its limit; it says where to go on."""
 
+FEW = 4
+"""Records that the first query brings where a part is asked for: they often hold all of it."""
+
 PAGE = 2 << 20
 """Compressed bytes of log that one query is meant to bring."""
 
@@ -106,7 +109,7 @@ class LogSource:
             begin = max(reading.after, end - width)
             found = list[tuple[int, int]]()
             window = msgspec.structs.replace(reading, after=begin)
-            async with contextlib.aclosing(self.records(window, size=8)) as records:
+            async with contextlib.aclosing(self.records(window, size=FEW)) as records:
                 async for record in records:
                     if kind in (None, record.kind) and reading.wanted.admits(record):
                         found.append((max(record.first, begin + 1), min(record.last, end)))
@@ -123,7 +126,7 @@ class LogSource:
         """At most `limit` entries behind the cursor, the cursor of the last one seen, and whether it is the end."""
         pieces, found, size = list[Piece](), 0, 0
         cursor, end = reading.after, reading.ended
-        async with contextlib.aclosing(self.records(reading)) as records:
+        async with contextlib.aclosing(self.records(reading, size=FEW)) as records:
             async for record in records:
                 if found >= limit or size >= PART:
                     break
@@ -176,7 +179,7 @@ class LogSource:
                 return
             after = page[-1].last
             brought = sum(len(record.frame or b"") for record in page)
-            size = max(16, min(1024, size * PAGE // max(1, brought)))
+            size = max(FEW, min(1024, size * PAGE // max(1, brought)))
 
 
 def parse_cursor(text: str) -> int:
