@@ -14,6 +14,8 @@ import click
 from tests.bench import actors as actors_bench
 from tests.bench import builds as builds_bench
 from tests.bench import latency as latency_bench
+from tests.bench import logs as logs_bench
+from tests.bench import logs_build
 from tests.bench.figures import machine
 
 AT_LEAST_ONE = click.IntRange(min=1)
@@ -94,6 +96,56 @@ def actors(runs: int, groups: tuple[str, ...], scale: float, peer: bool) -> None
     figures = asyncio.run(measuring)
     _say("\n" + actors_bench.table(figures))
     _tell(figures)
+
+
+@bench.command()
+@click.option("--runs", default=5, show_default=True, type=AT_LEAST_ONE, help="Runs of each side, in turns.")
+@click.option(
+    "--only",
+    "groups",
+    type=click.Choice(logs_bench.GROUPS),
+    multiple=True,
+    default=logs_bench.GROUPS,
+    help="What to measure; may be given several times. Default: all.",
+)
+@click.option(
+    "--scale",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Times the usual number of lines and followers.",
+)
+@click.option("--peer/--no-peer", default=True, show_default=True, help="Measure workerd, too; npm installs it once.")
+def logs(runs: int, groups: tuple[str, ...], scale: float, peer: bool) -> None:
+    """Lines of logs: in, to their followers, and read again; beside a log in workerd and the floors of the machine."""
+    figures = asyncio.run(logs_bench.measure(groups=groups, runs=runs, scale=scale, peer=peer, say=_say))
+    _say("\n" + logs_bench.table(figures))
+    _tell(figures)
+
+
+@bench.command()
+@click.option("--runs", default=3, show_default=True, type=AT_LEAST_ONE, help="Runs of each driver.")
+@click.option(
+    "--driver",
+    "drivers",
+    type=click.Choice(logs_build.DRIVERS),
+    multiple=True,
+    default=logs_build.DRIVERS,
+    help="Which to measure; may be given several times. Default: all.",
+)
+@click.option(
+    "--scale",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Times the usual number of lines.",
+)
+@click.option("--buildbot/--no-buildbot", default=True, show_default=True, help="Measure Buildbot, too.")
+@click.option("--buildbot-venv", type=click.Path(path_type=Path), help="A virtual environment that has it, or will.")
+def printing(runs: int, drivers: tuple[str, ...], scale: float, buildbot: bool, buildbot_venv: Path | None) -> None:
+    """Lines from a program that prints to readers: floods, quiet steps, and a build that 200 watch."""
+    measuring = logs_build.measure(drivers=drivers, runs=runs, scale=scale, peer=buildbot, venv=buildbot_venv, say=_say)
+    _tell(asyncio.run(measuring))
 
 
 def _say(line: str) -> None:

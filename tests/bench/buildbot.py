@@ -1,4 +1,4 @@
-"""Buildbot at the same work: one process that schedules and runs one `echo` a build, driven over its REST API.
+"""Buildbot at the same work: one process that schedules and runs one command a build, driven over its REST API.
 
 Its own words (master, worker) are those of its configuration file and stay in this file.
 """
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ BuildmasterConfig = {{
     "workers": [worker.LocalWorker("local", max_builds={slots})],
     "builders": [util.BuilderConfig(
         name="echo", workernames=["local"], collapseRequests=False,
-        factory=util.BuildFactory([steps.ShellCommand(command=["echo", "hello"])]),
+        factory=util.BuildFactory([steps.ShellCommand(command={command!r})]),
     )],
     "schedulers": [schedulers.ForceScheduler(name="force", builderNames=["echo"])],
     "protocols": {{"pb": {{"port": "tcp:{inner}:interface=127.0.0.1"}}}},
@@ -83,7 +83,9 @@ class Buildbot:
 
 
 @asynccontextmanager
-async def buildbot(*, slots: int, venv: Path | None, say: Say) -> AsyncIterator[Buildbot]:
+async def buildbot(
+    *, slots: int, venv: Path | None, say: Say, command: Sequence[str] = ("echo", "hello")
+) -> AsyncIterator[Buildbot]:
     """Buildbot in a virtual environment of its own, which is made where it is missing."""
     with tempfile.TemporaryDirectory(prefix="buildbot-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -94,7 +96,9 @@ async def buildbot(*, slots: int, venv: Path | None, say: Say) -> AsyncIterator[
             await _run(str(programs / "pip"), "install", "--quiet", *PACKAGES)
         base, port = folder / "base", free_port()
         await _run(str(programs / "buildbot"), "create-master", "-q", str(base))
-        (base / "master.cfg").write_text(CONFIGURATION.format(slots=slots, port=port, inner=free_port()))
+        (base / "master.cfg").write_text(
+            CONFIGURATION.format(command=list(command), slots=slots, port=port, inner=free_port())
+        )
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [programs / "buildbot", "start", "--nodaemon", str(base)], stdout=log, stderr=log

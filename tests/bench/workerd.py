@@ -58,13 +58,14 @@ class Workerd:
     room = (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - RESERVE) // DESCRIPTORS
     """How many of its objects can be in memory at a time under this process's limit of open files."""
 
-    def __init__(self, *, session: aiohttp.ClientSession, pid: int) -> None:
+    def __init__(self, *, session: aiohttp.ClientSession, url: str, pid: int) -> None:
         self._session = session
-        self._pid = pid
+        self.url = url
+        self.pid = pid
 
     async def load(self, **wanted: Any) -> float:
         """The seconds that `calls` calls took, `callers` at a time to `actors` objects in turns."""
-        return float(await self._ask(what="load", **wanted))
+        return float(await self.ask(what="load", **wanted))
 
     async def blocks(self, *, blocks: int, calls: int, **wanted: Any) -> list[float]:
         """The mean seconds of a call in each of so many blocks of so many calls, less what an empty request takes.
@@ -78,28 +79,28 @@ class Workerd:
         """How many milliseconds late each was, None if setting them took too long. Evicted is what is idle for long."""
         if evicted:
             wanted["ahead"] = max(wanted["ahead"], EVICTION)
-        late: list[float] | None = await self._ask(what="alarms", **wanted)
+        late: list[float] | None = await self.ask(what="alarms", **wanted)
         return late
 
     async def resident_kib(self) -> int:
-        return resident_kib(self._pid)
+        return resident_kib(self.pid)
 
     async def answers(self) -> bool:
         try:
-            await self._ask()
+            await self.ask()
         except aiohttp.ClientError:
             return False
         return True
+
+    async def ask(self, **wanted: Any) -> Any:
+        async with self._session.post("/", json=wanted) as response:
+            response.raise_for_status()
+            return await response.json()
 
     async def _timed(self, **wanted: Any) -> float:
         began = time.perf_counter()
         await self.load(actors=1, callers=1, **wanted)
         return time.perf_counter() - began
-
-    async def _ask(self, **wanted: Any) -> Any:
-        async with self._session.post("/", json=wanted) as response:
-            response.raise_for_status()
-            return await response.json()
 
 
 async def install(say: Say) -> Path | None:
@@ -134,12 +135,12 @@ async def install(say: Say) -> Path | None:
 
 
 @asynccontextmanager
-async def workerd(program: Path) -> AsyncIterator[Workerd]:
-    """workerd on an empty storage."""
+async def workerd(program: Path, *, script: Path = SCRIPT) -> AsyncIterator[Workerd]:
+    """workerd on an empty storage; the script has the class `Probe`."""
     with tempfile.TemporaryDirectory(prefix="workerd-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "storage").mkdir()
-        (folder / "probe.mjs").write_text(SCRIPT.read_text())
+        (folder / "probe.mjs").write_text(script.read_text())
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         (folder / "config.capnp").write_text(CONFIGURATION.format(storage=folder / "storage", port=port))
@@ -149,8 +150,9 @@ async def workerd(program: Path) -> AsyncIterator[Workerd]:
             )
         try:
             patience = aiohttp.ClientTimeout(total=None)
-            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=patience) as session:
-                running = Workerd(session=session, pid=process.pid)
+            url = f"http://127.0.0.1:{port}"
+            async with aiohttp.ClientSession(url, timeout=patience) as session:
+                running = Workerd(session=session, url=url, pid=process.pid)
                 async with asyncio.timeout(20):
                     while not await running.answers():
                         assert process.returncode is None, (folder / "log").read_text()

@@ -66,6 +66,26 @@ async def test_actors_are_told_group_by_group_with_their_spread() -> None:
             assert sides["actors"]["n"] == 1
 
 
+@pytest.mark.timeout(300)
+async def test_logs_are_told_from_the_first_report_to_the_last_search() -> None:
+    figures = await bench("logs", "--runs", "1", "--scale", "0.002", "--no-peer")
+    assert figures["peer"] is None
+    for group in ("append", "follow", "latency", "read"):
+        assert figures[group]
+        for sides in figures[group].values():
+            assert sides.keys() <= {"buildsys", "floor"}
+            for told in sides.values():
+                assert told.keys() == SPREAD
+                assert told["n"] == 1
+
+
+@pytest.mark.timeout(300)
+async def test_printing_is_told_by_driver() -> None:
+    figures = await bench("printing", "--runs", "1", "--scale", "0.001", "--driver", "process", "--no-buildbot")
+    assert list(figures) == ["process"]
+    assert all(told.keys() == SPREAD for told in figures["process"].values())
+
+
 async def test_an_interrupted_bench_ends_at_once_and_leaves_nothing_behind() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench", "actors", "--only", "alarms", "--no-peer"),
