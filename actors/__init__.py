@@ -23,7 +23,7 @@ program:
     async def main(dsn: str) -> None:
         async with Database(dsn) as database:
             await migrate(database)
-            node = Node(database=database, id="one", address="http://127.0.0.1:8080", cluster_key="secret")
+            node = Node(database=database, id="one")
             counters = node.namespace("counter", Counter)
             async with node:
                 counter = counters.get("visits")
@@ -82,8 +82,9 @@ comes after it, and so gets each thing once, whatever dies meanwhile. From `exam
         after += len(messages)
         await asyncio.sleep(0.05)
 
-**Several nodes** share one database, each under an `id` and an `address` of its own, all with the same `cluster_key`
-and namespaces. Each serves its routes at its address, to the other nodes only. From `examples/cluster.py`:
+**Several nodes** share one database, each under an `id` and an `address` of its own, all with the same `cluster_key`,
+which a node that is alone does without, and the same namespaces. Each serves its routes at its address, to the other
+nodes only. From `examples/cluster.py`:
 
     address = f"http://127.0.0.1:{port}"
     node = Node(database=database, id=f"node-{port}", address=address, cluster_key="the same on all nodes")
@@ -124,9 +125,15 @@ from actors.errors import (
     ActorUnavailable,
     BadCall,
     CallFailed,
+    DatabaseUnavailable,
     LeaseLost,
+    MigrationChanged,
+    MigrationError,
     NestedCall,
+    NodeReplaced,
     Overloaded,
+    QueryError,
+    SchemaTooNew,
     TurnTimeout,
     WrongRowCount,
 )
@@ -137,6 +144,7 @@ from actors.node import Neighbour, Node, Statistics
 from actors.queries import Query, load_queries
 from actors.retry import Retry
 from actors.shared import NodeSettings
+from actors.storage import Storage
 
 __all__ = [
     "Actor",
@@ -149,17 +157,24 @@ __all__ = [
     "Clock",
     "Context",
     "Database",
+    "DatabaseUnavailable",
     "Exhausted",
     "LeaseLost",
+    "MigrationChanged",
+    "MigrationError",
     "Namespace",
     "Neighbour",
     "NestedCall",
     "Node",
+    "NodeReplaced",
     "NodeSettings",
     "Overloaded",
     "Query",
+    "QueryError",
     "Retry",
+    "SchemaTooNew",
     "Statistics",
+    "Storage",
     "SystemClock",
     "Transaction",
     "TurnTimeout",

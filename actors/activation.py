@@ -129,6 +129,7 @@ class Activation:
         """Called by a turn."""
         if self.dead is not None:
             raise _reset(self.dead)
+        self._shared.count.turns += 1
         self._shared.limit.begin(turn)
 
     def finish(self, turn: Turn, error: BaseException | None) -> None:

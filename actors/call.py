@@ -24,10 +24,11 @@ logger = structlog.get_logger(__name__)
 class Call:
     """A method (None: see `Namespace.ensure`) and its packed arguments, on the way to a turn and back.
 
-    One that has not `begun` by `until`, on the clock's monotonic time, never does.
+    One that has not `begun` by `until`, on the clock's monotonic time, never does; `hindrance` is why the last try to
+    begin it came to nothing.
     """
 
-    __slots__ = ("arguments", "begun", "clock", "id", "kind", "method", "reply", "size", "until")
+    __slots__ = ("arguments", "begun", "clock", "hindrance", "id", "kind", "method", "reply", "size", "until")
 
     def __init__(
         self, *, id: ActorId, kind: Kind, method: Method | None, arguments: Packed, clock: Clock, limit: float
@@ -40,6 +41,7 @@ class Call:
         self.clock = clock
         self.until = clock.monotonic() + limit
         self.begun = False
+        self.hindrance = ""
         self.reply: Reply | None = None
 
     def __str__(self) -> str:
@@ -72,7 +74,8 @@ class Call:
         if self.begun:
             self.fail(f"no answer to {self} in time; the call may have run", ran="maybe")
         else:
-            self.fail(f"{self} was not begun in time; the call did not run", ran="no")
+            why = f": {self.hindrance}" if self.hindrance else ""
+            self.fail(f"{self} was not begun in time; the call did not run{why}", ran="no")
 
 
 class Origin(Protocol):

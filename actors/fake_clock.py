@@ -27,10 +27,20 @@ class FakeClock:
         self._database: Database | None = None
 
     async def install(self, database: Database) -> None:
-        """Make this the clock by which the database decides about leases and schedules."""
+        """Make this the clock by which the database decides about leases and schedules, for good.
+
+        Where another one was installed before, this one goes on from its time: a database's time never goes back.
+        """
         self._database = database
-        await database.pool.execute("CREATE TABLE fake_clock (now timestamptz NOT NULL)")
-        await database.pool.execute("INSERT INTO fake_clock VALUES ($1)", self.now())
+        await database.pool.execute(
+            "CREATE TABLE IF NOT EXISTS fake_clock (one boolean PRIMARY KEY DEFAULT true CHECK (one), now timestamptz)"
+        )
+        now = await database.pool.fetchval(
+            "INSERT INTO fake_clock (now) VALUES ($1) "
+            "ON CONFLICT (one) DO UPDATE SET now = greatest(fake_clock.now, excluded.now) RETURNING now",
+            self.now(),
+        )
+        self._start += now - self.now()
         await database.pool.execute(
             "CREATE OR REPLACE FUNCTION actors_now() RETURNS timestamptz LANGUAGE sql VOLATILE "
             "AS 'SELECT now FROM fake_clock'"

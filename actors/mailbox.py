@@ -212,11 +212,12 @@ class Mailbox:
                     raise
                 self._failures += 1
                 self._wanted = False
-                logger.warning("actor_not_activated", actor=str(self.id), error=told(error))
+                text = told(error)
                 if isinstance(error, LOST):
                     reason = f"{self.id} cannot be loaded, the call did not run: {message_of(error)}"
                     error = ActorUnavailable(reason, ran="no")
                 self._fail_waiting(self._raised(error))
+                logger.warning("actor_not_activated", actor=str(self.id), error=text)
                 return
         assert self.activation is not None
         self._wanted = False
@@ -239,7 +240,6 @@ class Mailbox:
             await item.over.wait()
 
     async def _call(self, activation: Activation, call: Call) -> None:
-        self._shared.count.turns += 1
         turn = activation.exclusive()
         try:
             with turn:

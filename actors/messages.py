@@ -11,6 +11,9 @@ from actors import errors
 from actors.border import message_of
 from actors.errors import ActorsError, CallFailed, Ran
 
+MAX_NAMESPACE, MAX_NAME = 64, 512
+"""Bytes of the names of a namespace and an actor: with the longest key they just fit into an entry of an index."""
+
 
 class ActorId(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """Which actor: a name in a namespace."""
@@ -20,6 +23,17 @@ class ActorId(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+def check_name(name: object, what: str, limit: int) -> None:
+    """Raise `TypeError` or `ValueError` for what the database cannot store as a name."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of {what} is text, and {name!r} is not")
+    size = len(name.encode(errors="surrogatepass"))
+    if size > limit:
+        raise ValueError(f"the name of {what} has {size} bytes and may have {limit}")
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError(f"the name {name!a} of {what} has a character that the database cannot store")
 
 
 ENSURE = "-ensure"

@@ -13,7 +13,7 @@ from actors.call import Pending
 from actors.database import Database
 from actors.kind import Kind
 from actors.line import Line
-from actors.messages import ActorId
+from actors.messages import MAX_NAME, ActorId, check_name
 from actors.queries import Queries
 from actors.router import Router
 
@@ -44,7 +44,8 @@ class Namespace(Generic[A]):
         """A stub of the actor, typed as its class. Does nothing yet; calls on one stub arrive in their order.
 
         Each call on it ends with `ActorUnavailable` after `timeout` seconds (None: `NodeSettings.call_limit`), on
-        whatever node the actor is. A call that has not begun by then never does.
+        whatever node the actor is. A call that has not begun by then never does. Any text is a name that has at most
+        512 bytes, and no NUL; other names are a `ValueError`.
         """
         return cast(A, Stub(self._line(name, timeout)))
 
@@ -63,6 +64,7 @@ class Namespace(Generic[A]):
         return [row["name"] for row in await self._database.many(self._queries["actor_list"], namespace=self.name)]
 
     def _line(self, name: str, limit: float | None = None) -> Line:
+        check_name(name, "an actor", MAX_NAME)
         return self._router.line(ActorId(namespace=self.name, name=name), self._kind, limit)
 
 

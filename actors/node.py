@@ -80,8 +80,10 @@ class Node:
     """Owns actors and runs them, while it holds its lease. Used with `async with`, once.
 
     `id` names the node for ever. A process that starts under it says that the one before is dead, whose actors are free
-    at once: hold a lock on whatever holds the id. The end of the block finishes the turns under way, commits them, and
-    lets go of all actors. A side task that dies stops the node: `wait_failed` and the end of the block raise its error.
+    at once: hold a lock on whatever holds the id. `address` is the URL at which other nodes reach it, which all know
+    the same `cluster_key`; a node that is alone on its database needs neither. The end of the block finishes the turns
+    under way, commits them, and lets go of all actors. A side task that dies stops the node: `wait_failed` and the end
+    of the block raise its error.
     """
 
     def __init__(
@@ -89,11 +91,13 @@ class Node:
         *,
         database: Database,
         id: str,
-        address: str,
-        cluster_key: str,
+        address: str | None = None,
+        cluster_key: str | None = None,
         clock: Clock | None = None,
         settings: NodeSettings | None = None,
     ) -> None:
+        if (address is None) != (cluster_key is None) or "" in (address, cluster_key):
+            raise ValueError("a node among others needs an address and the cluster's key, one alone neither")
         self.id = id
         self.clock = DatabaseClock(clock or SystemClock())
         self.settings = settings or NodeSettings()
@@ -105,7 +109,7 @@ class Node:
             queries=self._queries,
             clock=self.clock,
             node=id,
-            address=address.rstrip("/"),
+            address=(address or "").rstrip("/"),
             ttl=self.settings.lease_ttl,
         )
         self._watchdog = Watchdog(clock=self.clock)
@@ -133,14 +137,7 @@ class Node:
         )
         self.catalog = Catalog(kinds=self._kinds, shared=self._shared, waking=self._waking)
         self._router = Router(catalog=self.catalog, clock=self.clock, cluster_key=cluster_key, settings=self.settings)
-        self._receiver = Receiver(
-            catalog=self.catalog,
-            kinds=self._kinds,
-            lease=self._lease,
-            clock=self.clock,
-            cluster_key=cluster_key,
-            faults=self.settings.faults,
-        )
+        self._cluster_key = cluster_key
         self._stopping = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
 
@@ -157,6 +154,8 @@ class Node:
 
         `errors` cross to callers as themselves, others as `CallFailed`.
         """
+        if self._life is not None:
+            raise ActorsError(f"the namespace {name!r} must be declared before the node starts")
         if name in self._kinds:
             raise ActorsError(f"the namespace {name!r} exists already")
         kind = Kind(namespace=name, cls=cls, factory=factory or cls, retry=retry or Retry(), errors=errors)
@@ -165,7 +164,17 @@ class Node:
 
     def routes(self) -> list[web.RouteDef]:
         """What the host's web application must serve at the node's address, for calls from other nodes."""
-        return [web.post(PATH, self._receiver.receive)]
+        if self._cluster_key is None:
+            raise ActorsError(f"node {self.id} takes no calls from others: it has no address and no cluster_key")
+        receiver = Receiver(
+            catalog=self.catalog,
+            kinds=self._kinds,
+            lease=self._lease,
+            clock=self.clock,
+            cluster_key=self._cluster_key,
+            faults=self.settings.faults,
+        )
+        return [web.post(PATH, receiver.receive)]
 
     def statistics(self) -> Statistics:
         """Numbers for an operator."""
@@ -195,17 +204,19 @@ class Node:
 
     async def wait_failed(self) -> None:
         """Wait until the node stops by itself, and raise why; return when it is stopped in order."""
-        assert self._life is not None
-        await asyncio.wait([self._life])
-        await self._life
+        life = self._started()
+        await asyncio.wait([life])
+        await life
 
     async def kill(self) -> None:
         """Stop as a crash would, for tests: nothing is finished and nothing given back."""
-        assert self._life is not None
-        self._life.cancel()
-        await asyncio.wait([self._life])
+        life = self._started()
+        life.cancel()
+        await asyncio.wait([life])
 
     async def __aenter__(self) -> Self:
+        if self._life is not None:
+            raise ActorsError(f"node {self.id} has been started before; a further life is a Node of its own")
         await self._lease.take()
         self._life = asyncio.create_task(self._run(), name=f"node {self.id}")
         return self
@@ -213,11 +224,16 @@ class Node:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._life is not None
+        life = self._started()
         self._stopping.set()
-        await asyncio.wait([self._life])
-        if not self._life.cancelled():
-            self._life.result()
+        await asyncio.wait([life])
+        if not life.cancelled():
+            life.result()
+
+    def _started(self) -> asyncio.Task[None]:
+        if self._life is None:
+            raise ActorsError(f"node {self.id} has not been started: this is done inside its 'async with'")
+        return self._life
 
     async def _run(self) -> None:
         try:
@@ -276,9 +292,6 @@ class Node:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watchdog.beat(), name="beat")
             await run_apart(apart, name=f"node {self.id}")
-
-    def _look(self, seconds: float) -> None:
-        self.clock.call_later(seconds, self._alarms.look_now)
 
     async def _drain(self) -> None:
         """Finish; what cannot be done in time, or without the database, is lost with the end of the lease."""

@@ -50,6 +50,11 @@ class Placement:
         self._queries = queries
         self._lease = lease
 
+    @property
+    def started(self) -> bool:
+        """Whether the node has ever held a lease."""
+        return self._lease.registered is not None
+
     async def acquire(self, id: ActorId) -> Fence:
         """Own the actor under its next epoch. Raises `Moved`, `LeaseLost`, or `ActorUnavailable` where none is so.
 

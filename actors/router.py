@@ -49,7 +49,7 @@ class Unanswered(Exception):
 class Router:
     """Delivers calls. Follows actors that move, and waits out a takeover for as long as a caller waits."""
 
-    def __init__(self, *, catalog: Catalog, clock: Clock, cluster_key: str, settings: NodeSettings) -> None:
+    def __init__(self, *, catalog: Catalog, clock: Clock, cluster_key: str | None, settings: NodeSettings) -> None:
         self.catalog = catalog
         self.clock = clock
         self.settings = settings
@@ -98,6 +98,7 @@ class Router:
                 reply = Refused(reason=str(error))
             for call in calls:
                 call.begun = False
+                call.hindrance = reply.reason if isinstance(reply, Refused) else call.hindrance
             if isinstance(reply, Elsewhere):
                 hops += 1
                 self.remember(id, reply.address)
@@ -128,6 +129,8 @@ class Router:
                 mailbox.submit(call)
             await visit.over()
             return visit.left, visit.reply
+        if not address or self._cluster_key is None:
+            raise NotDelivered("the node that has the actor, or this one, has no address and no cluster_key")
         for call in calls:
             call.begun = True
         # one that stands still has lost its lease by then: later calls ask the database who else has the actor

@@ -51,7 +51,10 @@ class Storage:
 
     def put(self, key: str, value: Any) -> None:
         """Store a value with this turn's commit. Raises `ValueError` beyond the limits, `TypeError` for odd values."""
-        data = _encode(value)
+        try:
+            data = _encode(value)
+        except (TypeError, OverflowError, RecursionError) as error:
+            raise TypeError(f"the value of {key!r} cannot be stored: {error}") from error
         turn = turn_of(self._owner)
         turn.put(key, data)
         self._memory.write(key, data, turn)

@@ -127,6 +127,8 @@ class Turn:
 
     def put(self, key: str, value: bytes | None) -> None:
         """Store an encoded value, or delete (None). Raises `ValueError` beyond the limits, and then changes nothing."""
+        if not isinstance(key, str):
+            raise TypeError(f"a key is text, and {key!r} is not")
         size = len(key) if key.isascii() else len(key.encode())
         if size > MAX_KEY:
             raise ValueError(f"a key has at most {MAX_KEY} bytes")

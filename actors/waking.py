@@ -71,8 +71,11 @@ class Waking:
     async def wake(self, id: ActorId) -> Woken:
         """Own an actor under its next epoch, and load it.
 
-        Raises `Moved`, `LeaseLost`, what a lost database raises, or `ActorUnavailable` while the actor changes hands.
+        Raises `Moved`, `LeaseLost`, what a lost database raises, or `ActorUnavailable` while the actor changes hands,
+        or before the node has started.
         """
+        if not self._placement.started:
+            raise ActorUnavailable("the node has not started: actors are called inside its 'async with'", ran="no")
         wish = _Wish(id)
         if self._stopped:
             raise _stopped()

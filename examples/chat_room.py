@@ -20,8 +20,7 @@ class ChatRoom(Actor):
 
     async def post(self, text: str) -> int:
         self._last += 1
-        self.ctx.storage.put("last", self._last)
-        self.ctx.storage.put(f"message {self._last:012}", text)
+        self.ctx.storage.put_many({"last": self._last, f"message {self._last:012}": text})
         return self._last
 
     async def read(self, after: int) -> list[str]:
@@ -48,7 +47,7 @@ async def follow(room: ChatRoom, after: int = 0) -> AsyncIterator[str]:
 async def main(dsn: str) -> None:
     async with Database(dsn) as database:
         await migrate(database)
-        node = Node(database=database, id="one", address="http://127.0.0.1:8080", cluster_key="secret")
+        node = Node(database=database, id="one")
         lobby = node.namespace("chat_room", ChatRoom).get("lobby")
         async with node:
             following = follow(lobby, after=await lobby.post("hello") - 1)

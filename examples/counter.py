@@ -24,7 +24,7 @@ class Counter(Actor):
 async def main(dsn: str) -> None:
     async with Database(dsn) as database:
         await migrate(database)
-        node = Node(database=database, id="one", address="http://127.0.0.1:8080", cluster_key="secret")
+        node = Node(database=database, id="one")
         counters = node.namespace("counter", Counter)
         async with node:
             counter = counters.get("visits")

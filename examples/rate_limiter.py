@@ -46,7 +46,7 @@ class RateLimiter(Actor):
 async def main(dsn: str) -> None:
     async with Database(dsn) as database:
         await migrate(database)
-        node = Node(database=database, id="one", address="http://127.0.0.1:8080", cluster_key="secret")
+        node = Node(database=database, id="one")
         limiters = node.namespace("rate_limiter", RateLimiter, lambda ctx: RateLimiter(ctx, rate=0.01, burst=3))
         async with node:
             waits = [await limiters.get("alice").take() for _ in range(5)]

@@ -106,8 +106,8 @@ class Audit:
     async def verify(self, *, clock_moved: bool = False) -> None:
         """Check everything. Whatever was under way must be over."""
         assert any(op.outcome == "ok" for op in self.ops), self.ops[:5]
+        marks = self._marks.read_text().split() if self._marks.exists() else []  # before the rows, as they must be
         rows = [row_of(record) for record in await self._database.pool.fetch("SELECT * FROM audit ORDER BY ordinal")]
-        marks = self._marks.read_text().split() if self._marks.exists() else []
         wrong = check(rows, self.ops, marks, clock_moved=clock_moved)
         assert not wrong, "\n".join([f"{len(wrong)} wrong", *wrong[:20]])
 
