@@ -5,6 +5,7 @@ workflow    the workflow file, decoded with positions
 plan        what a workflow asks to be run: jobs and steps
 trigger     an event, and whether a workflow wants it
 assignment  a job offered to runners, and what a runner reports back
+commands    workflow commands in the output: groups and annotations
 logs        what is appended, what is stored, and the entries that readers get
 seal        the chain through a log, and what it proves
 archive     a whole log as one object

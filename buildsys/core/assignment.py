@@ -17,6 +17,7 @@ import msgspec
 import zstandard
 
 from buildsys.core.build import Outcome
+from buildsys.core.commands import MAX_COMMANDS, LogCommand
 from buildsys.core.plan import JobPlan
 
 FRAME_LIMIT = 4 << 20
@@ -103,6 +104,7 @@ class LogBatch(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
 
     `lines` counts the frame's lines, an unterminated last one included. `at` is when the first byte was read. Batches
     end at a line's end, except where a line stayed open for a second or grew past the batch size: such a line is cut.
+    `commands` are those among the lines, masked as they are.
     """
 
     step: Count
@@ -111,8 +113,11 @@ class LogBatch(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     lines: Annotated[int, msgspec.Meta(ge=1, le=FRAME_LIMIT)]
     frame: Annotated[bytes, msgspec.Meta(max_length=FRAME_LIMIT)]
     at: Moment
+    commands: Annotated[tuple[LogCommand, ...], msgspec.Meta(max_length=MAX_COMMANDS)] = ()
 
     def __post_init__(self) -> None:
+        if any(command.line >= self.lines for command in self.commands):
+            raise ValueError("a command stands at a line that the batch does not have")
         if self.end < self.offset:
             raise ValueError(f"the log cannot go from {self.offset} to {self.end}")
 

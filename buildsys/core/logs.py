@@ -13,6 +13,7 @@ import msgspec
 import zstandard
 
 from buildsys.core.assignment import FRAME_LIMIT
+from buildsys.core.commands import LogCommand
 from buildsys.errors import BuildsysError
 
 LINES = "lines"
@@ -22,7 +23,10 @@ END = "end"
 
 
 class LogChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be appended: a frame of `lines` lines and `size` bytes, or one event. It has no place yet."""
+    """What is to be appended: a frame of `lines` lines and `size` bytes, or one event. It has no place yet.
+
+    `commands` are those among the lines; each becomes an event behind them.
+    """
 
     kind: str
     at: datetime
@@ -32,6 +36,7 @@ class LogChange(msgspec.Struct, frozen=True, kw_only=True):
     frame: bytes | None = None
     lines: int = 1
     size: int = 0
+    commands: tuple[LogCommand, ...] = ()
     data: dict[str, Any] | None = None
 
 
@@ -40,8 +45,9 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` is `lines` or the event's name: `build_starting`, `build_running`, `job_started`, `container_started`,
     `step_started`, `step_stopped`, `job_stopped`, `cancel_requested`, `time_limit`; `gap` where output is lost,
-    `truncated` where a limit cut it; and as the very last `end`, which seals. `source` are the raw bytes of the step's
-    output that the frame stands for, `size` the bytes that it unfolds to. `mac` is the record's link in the chain.
+    `truncated` where a limit cut it; `group_started`, `group_ended` and `annotation`, each with the cursor of its
+    `line`; and as the very last `end`, which seals. `source` are the raw bytes of the step's output that the frame
+    stands for, `size` the bytes that it unfolds to. `mac` is the record's link in the chain.
     """
 
     first: int

@@ -251,6 +251,7 @@ class BuildLife:
                 step=step.number,
                 source=(batch.offset, batch.end),
                 frame=batch.frame,
+                commands=batch.commands,
             )
         )
         return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import msgspec
+
 from actors import Context
 from buildsys.core.logs import LogChange, LogRecord
 from buildsys.core.seal import Chain
@@ -33,7 +35,11 @@ class LogSequence:
             )
 
     def append(self, change: LogChange) -> LogRecord:
-        """Put the next record into the turn's commit."""
+        """Put the next record into the turn's commit, and behind one of lines the commands among them."""
         record = self._chain.append(change)
         self._ctx.execute(QUERIES["log_append"], **log_columns(self._build, record))
+        for command in change.commands:
+            said = msgspec.to_builtins(command)
+            data = said | {"line": record.first + command.line}
+            self.append(LogChange(kind=data.pop("kind"), at=record.at, job=record.job, step=record.step, data=data))
         return record

@@ -79,8 +79,8 @@ def _take(found: Fold, record: LogRecord) -> None:
             build |= {"stopping": "timed_out", "reason": data["reason"]}
         case "end":
             build |= {"state": "stopped", "stopped_at": at, "outcome": data["outcome"], "reason": data["reason"]}
-        case "gap":
-            pass  # says what is missing, and changes nothing
+        case "gap" | "group_started" | "group_ended" | "annotation":
+            pass  # says something of the output, and changes nothing
         case kind:
             assert kind == "lines", f"the log has a record that says nothing: {kind}"
 

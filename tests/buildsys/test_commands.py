@@ -1,0 +1,157 @@
+"""Workflow commands: what is one, what it says, and that nothing else becomes one."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+from objects_bench import SEAL_KEY, Hand, begun, bench_on, ended, output
+
+from buildsys.core.commands import MAX_ANNOTATIONS, MAX_GROUPS, MAX_NAME, MAX_TEXT, CommandScanner, LogCommand
+from buildsys.objects.log_verification import LogVerification
+
+
+def scan(*batches: bytes) -> list[dict[str, Any]]:
+    scanner = CommandScanner()
+    return [msgspec.to_builtins(command) for batch in batches for command in scanner.scan(batch)]
+
+
+def error(message: str, **more: Any) -> dict[str, Any]:
+    return {"line": 0, "kind": "annotation", "level": "error", "message": message, **more}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"::group::Build it", {"line": 0, "kind": "group_started", "title": "Build it"}),
+        (b"::group::", {"line": 0, "kind": "group_started", "title": ""}),
+        (b"::endgroup::", {"line": 0, "kind": "group_ended"}),
+        (b"  \t::endgroup::", {"line": 0, "kind": "group_ended"}),
+        (b"::ENDGROUP::", {"line": 0, "kind": "group_ended"}),
+        (b"::endgroup::\r", {"line": 0, "kind": "group_ended"}),
+        (b"::error::it broke", error("it broke")),
+        (b"::error ::it broke", error("it broke")),
+        (b"::error file=a.py::m", error("m", file="a.py")),
+        (
+            b"::error file=a.py,line=3,endLine=4,col=5,endColumn=6,title=No::m",
+            error("m", file="a.py", file_line=3, end_line=4, column=5, end_column=6, title="No"),
+        ),
+        (b"::error line=x,col=-1,endLine=99999999999::m", error("m")),
+        (b"::error what=else,,=,file=::m", error("m", file="")),
+        (b"::error file=a%3Ab%2Cc%25.py::m", error("m", file="a:b,c%.py")),
+        (b"::error file=%253A::m", error("m", file="%3A")),
+        (b"::error::100%25 of%0Atwo%0d%0Alines %3A", error("100% of\ntwo\r\nlines %3A")),
+        (b"::error::a::b::c", error("a::b::c")),
+        (b"::error::\xff\x00", error("\ufffd\ufffd")),
+        (b"::warning::w", error("w") | {"level": "warning"}),
+        (b"::notice::n", error("n") | {"level": "notice"}),
+        (b"::debug::d", error("d") | {"level": "debug"}),
+    ],
+    ids=repr,
+)
+def test_what_a_command_says(line: bytes, said: dict[str, Any]) -> None:
+    assert scan(line + b"\n") == [said]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"error::x",
+        b"x ::error::x",
+        b"::error:x",
+        b":error::x",
+        b"::errors::x",
+        b"::set-output name=a::b",
+        b"::add-mask::x",
+        b"::",
+        b"::::",
+        b"##[error]x",
+        b"std::vector::x",
+        b"::group",
+        b"::err\ror::x",
+    ],
+    ids=repr,
+)
+def test_what_is_no_command(line: bytes) -> None:
+    assert scan(line + b"\n") == []
+
+
+def test_the_line_of_a_command() -> None:
+    found = scan(b"one\n::group::a\n\n::endgroup::\n::error::e\nlast")
+    assert [(each["kind"], each["line"]) for each in found] == [
+        ("group_started", 1),
+        ("group_ended", 3),
+        ("annotation", 4),
+    ]
+
+
+def test_stopped_commands_are_lines() -> None:
+    text = b"::stop-commands::Tok%65n\n::error::1\n::group::2\n::tok%65n::x\n::TOK%65N::\n::error::3\n"
+    assert scan(text) == [error("3", line=5)]
+    assert scan(*(line + b"\n" for line in text.splitlines())) == [error("3")]
+
+
+@pytest.mark.parametrize("token", [b"", b"  ", b"error", b"x" * (MAX_NAME + 1)])
+def test_a_token_that_could_not_end_it_stops_nothing(token: bytes) -> None:
+    assert scan(b"::stop-commands::%s\n::error::1\n" % token) == [error("1", line=1)]
+
+
+@pytest.mark.parametrize("cut", range(1, len(b"::error::it broke\n")))
+def test_a_parted_line_is_no_command(cut: int) -> None:
+    line = b"::error::it broke\n"
+    assert scan(line[:cut], line[cut:] + b"::endgroup::\n") == [{"line": 1, "kind": "group_ended"}]
+
+
+def test_there_are_so_many_and_no_more() -> None:
+    flood = b"::error::e\n" * (MAX_ANNOTATIONS + 10) + b"::warning::w\n" + b"::group::g\n" * (MAX_GROUPS + 10)
+    found = scan(flood, flood)
+    assert [sum(each.get("level") == level for each in found) for level in ("error", "warning")] == [MAX_ANNOTATIONS, 2]
+    assert sum(each["kind"] == "group_started" for each in found) == MAX_GROUPS
+
+
+def test_a_long_message_is_cut() -> None:
+    [found] = scan(b"::error title=%s::%s\n" % (b"t" * 10_000, b"m" * 100_000))
+    assert (len(found["message"]), len(found["title"])) == (MAX_TEXT + 1, MAX_NAME + 1)
+    assert found["message"].endswith("\N{HORIZONTAL ELLIPSIS}")
+
+
+def test_any_bytes_give_commands_that_can_be_sent() -> None:
+    """Whatever is found passes the checks of what a runner reports, and stands at a line that is there."""
+    chance = random.Random(1)
+    words = b"error group endgroup stop-commands".split()
+    pieces = [*words, b"::", b":", b"\n", b"\r", b" file=", b",", b"%0A", b"%"]
+    for _ in range(3000):
+        text = b"".join(
+            chance.choice([*pieces, chance.randbytes(chance.randrange(4))]) for _ in range(chance.randrange(40))
+        )
+        for command in CommandScanner().scan(text):
+            assert msgspec.convert(msgspec.to_builtins(command), LogCommand) == command
+            assert text.split(b"\n")[command.line].lstrip(b" \t").startswith(b"::")
+
+
+async def test_commands_become_events_behind_their_lines(database: Database) -> None:
+    async with bench_on(database) as bench, bench.nodes() as nodes:
+        one = nodes.declared[0]
+        build = await bench.queue(await bench.project())
+        await one.buddy(build).start_build()
+        hand = Hand(one)
+        await hand.take()
+        await hand.report(*begun(), output(0, b"hello\n"))
+        text = b"::group::a\nx\n::error::e\n"
+        batch = msgspec.structs.replace(output(6, text), commands=CommandScanner().scan(text))
+        await hand.report(batch)
+        await hand.report(batch)
+        await hand.report(output(6 + len(text), b"more\n"))
+        *_, lines, group, annotation, more = await bench.logs.read(build, after=0, size=100)
+        assert (lines.kind, lines.last - lines.first, more.kind) == ("lines", 2, "lines")
+        assert (group.kind, group.data) == ("group_started", {"line": lines.first, "title": "a"})
+        assert (annotation.kind, annotation.data) == (
+            "annotation",
+            {"line": lines.last, "level": "error", "message": "e"},
+        )
+        assert (annotation.job, annotation.step, more.first) == ("a", 1, annotation.last + 1)
+        await hand.report(*ended())
+        verdict = await LogVerification(builds=bench.builds, logs=bench.logs, key=SEAL_KEY).verify(build)
+        assert verdict.state == "complete"
