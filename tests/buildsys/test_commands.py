@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from objects_bench import SEAL_KEY, Hand, begun, bench_on, ended, output
 
+from actors import Database
 from buildsys.core.commands import MAX_ANNOTATIONS, MAX_GROUPS, MAX_NAME, MAX_TEXT, CommandScanner, LogCommand
 from buildsys.objects.log_verification import LogVerification
 
