@@ -30,8 +30,15 @@ PLAIN_SIZE = 64
 """Bytes that arguments which are not encoded count for."""
 
 
+class Copied(msgspec.Struct, frozen=True, kw_only=True):
+    """A result that was encoded, and decoded again to see that it is what the method says that it returns."""
+
+    encoded: bytes
+    copy: Any
+
+
 class Method:
-    """One method's copies: by msgpack, as its annotations say, and checked by the side that receives them.
+    """One method's copies: by msgpack, as its annotations say, and checked in the turn.
 
     A plain value that is exactly of the annotated type would come out of msgpack equal and unchanged, so inside a
     process it skips the way there and back. Whatever else is always encoded.
@@ -92,7 +99,7 @@ class Method:
         return function(instance, **given)
 
     def pack_result(self, result: Any) -> Any:
-        """A result: encoded, or itself where it is plain and small. Raises `BadCall`."""
+        """A result: copied, or itself where it is plain and small. Raises `BadCall` where it is not as annotated."""
         if _is_plain(result, self._plain_result):
             return result
         try:
@@ -101,19 +108,31 @@ class Method:
             raise BadCall(f"the result of {self.title} cannot be copied: {error}") from None
         if len(encoded) > MAX_CALL:
             raise BadCall(f"the result of {self.title} has {len(encoded)} bytes and may have {MAX_CALL}")
-        return encoded
+        return Copied(encoded=encoded, copy=self._decoded(encoded))
 
     def encoded_result(self, result: Any) -> bytes:
         """A packed result as it goes to another node."""
-        return result if isinstance(result, bytes) else self._encode(result)
+        return result.encoded if type(result) is Copied else self._encode(result)
 
     def unpack_result(self, result: Any) -> Any:
-        """A received result. Raises `BadCall` where it is not what the method says that it returns."""
-        if not isinstance(result, bytes):
+        """A result as its caller gets it, packed here or encoded elsewhere.
+
+        Raises `BadCall` where another node's method returned what this one's does not: the call ran.
+        """
+        if type(result) is Copied:
+            return result.copy
+        if type(result) is not bytes:
             return result
         try:
-            return self._decode_result(result)
-        except msgspec.DecodeError as error:
+            return self._decoded(result)
+        except BadCall as error:
+            error.ran = "maybe"
+            raise
+
+    def _decoded(self, encoded: bytes) -> Any:
+        try:
+            return self._decode_result(encoded)
+        except (msgspec.DecodeError, RecursionError) as error:
             raise BadCall(f"the result of {self.title}: {error}") from None
 
     def _encode_arguments(self, arguments: dict[str, Any]) -> bytes:

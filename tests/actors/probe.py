@@ -117,6 +117,7 @@ class Probe(Actor):
         return b"x" * (17 << 20)
 
     async def claim_an_integer(self) -> int:
+        self.ctx.storage.put("written", 1)
         return "no integer"  # type: ignore[return-value]
 
     async def shadow(self) -> None:
