@@ -91,8 +91,10 @@ class Committer:
         """
         async with self._database.session(patience=max(0.0, self._lease.left)) as session:
             self._lease.check()
-            await session.connection.execute("BEGIN")
             try:
+                await session.connection.execute(
+                    f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{self._lease.idle_limit}'"
+                )
                 await self._open(session, fence)
                 self._faults.reach("commit_begun")
                 yield session

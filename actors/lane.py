@@ -38,7 +38,7 @@ TRIES = 3
 PAUSE = 0.02
 """Seconds until a lost connection is first made anew; each further try waits twice as long, a second at most."""
 
-STATEMENTS = {"idle_in_transaction_session_timeout": "5s", "client_connection_check_interval": "1s"}
+STATEMENTS = {"client_connection_check_interval": "1s"}
 """Settings of a lane's connection: whatever it held is free soon after this process is gone from its other end."""
 
 LOOKUPS = STATEMENTS | {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
@@ -261,7 +261,8 @@ class Lane:
             try:
                 connection = await self._database.connect()
                 self._connection = connection
-                for name, value in self._settings.items():
+                limit = {"idle_in_transaction_session_timeout": self._lease.idle_limit}
+                for name, value in {**limit, **self._settings}.items():
                     await connection.execute("SELECT set_config($1, $2, false)", name, value)
                 self._lease.check()  # it may have been taken in a database that is gone
             except TROUBLE as error:

@@ -67,6 +67,14 @@ class Lease:
         """Seconds since the renewal that it holds by was sent."""
         return self.clock.monotonic() - self._since
 
+    @property
+    def idle_limit(self) -> str:
+        """For how long the server is to let a transaction of this node stand idle, which may hold actors' rows.
+
+        Half of the lease: of a node that stands still, at least two thirds of it are left when it last did anything.
+        """
+        return f"{self.ttl * 500:.0f}ms"
+
     def check(self, incarnation: int | None = None) -> None:
         """Raise `LeaseLost` unless `trusted`, and for what this incarnation of the node owned, where one is given."""
         if not self.trusted:

@@ -90,12 +90,13 @@ async def test_paused_on_the_way_from_a_turn_to_its_reply(
 async def test_paused_inside_of_a_transaction(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It holds the actor's row; the server ends its session after a while (`idle_in_transaction_session_timeout`)."""
+    """It holds the actor's row; the server ends its session before the lease is over (`Lease.idle_limit`)."""
     async with audited(database, tmp_path, monkeypatch, 2, lease_ttl=TTL) as (audit, cluster):
         paused, other = cluster.nodes
         await audit.until_served(paused, "a")
         op, calling = await _stop_in_call(audit, paused, "commit_begun", "transact")
         took = await audit.until_served(other, "a")
+        assert took <= TTL + 2  # half a second of it is the client's own patience
         paused.resume()
         await calling
         await audit.until_served(paused, "a")
