@@ -92,6 +92,11 @@ class Activation:
         """Whether work beside turns keeps it in memory."""
         return bool(self._beside)
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of the work beside turns."""
+        return sorted(task.get_name() for task in self._beside)
+
     async def start(self, failed: dict[str, BaseException]) -> None:
         """Let the actor load itself, in its first turn, and run what is due.
 
@@ -234,7 +239,10 @@ class Activation:
             self._lock.reset()
 
     async def close(self) -> None:
-        """End what runs beside turns, and wait until the commits under way are settled."""
+        """End what runs beside turns, and wait until the commits under way are settled.
+
+        What does not end within the limit of a drain leaves the activation `busy`.
+        """
         self.end(ActorReset(f"{self.id} has left this node's memory"), again=False)
         beside = [task for task in self._beside if task is not asyncio.current_task()]
         for task in beside:

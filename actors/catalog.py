@@ -95,8 +95,10 @@ class Catalog:
 
         await asyncio.gather(*(drain(mailbox) for mailbox in self._mailboxes.values()))
 
-    async def stop(self) -> None:
-        """End everything at once."""
+    async def stop(self) -> bool:
+        """End everything at once; whether all of it has ended."""
         self.draining = True
-        for mailbox in list(self._mailboxes.values()):
+        mailboxes = list(self._mailboxes.values())
+        for mailbox in mailboxes:
             await mailbox.stop()
+        return not any(mailbox.activation is not None and mailbox.activation.busy for mailbox in mailboxes)

@@ -140,9 +140,7 @@ class Mailbox:
         self.closing = True
         while self._running:
             await self._turns()
-        if self.activation is not None:
-            activation, self.activation = self.activation, None
-            await activation.close()
+        await self.evict(ActorReset(f"{self.id} has left this node's memory"))
 
     async def stop(self) -> None:
         """End at once, as a crash would."""
@@ -301,12 +299,15 @@ class Mailbox:
             activation.end(ActorReset("paranoid"), again=False)
 
     async def _bury(self, activation: Activation) -> None:
-        self._shared.count.resets[type(activation.dead).__name__] += 1
         for item in [item for item in self._queue if isinstance(item, _Beside)]:
             self._queue.remove(item)
             _refuse(item)
-        self.activation = None
         await activation.close()
+        if activation.busy:  # what does not end must not begin again beside it: the pump comes here once more
+            logger.warning("actor_does_not_end", actor=str(self.id), work=activation.unfinished)
+            return
+        self.activation = None
+        self._shared.count.resets[type(activation.dead).__name__] += 1
         self._failed_runs |= activation.runs.failed
         if activation.wanted and not self.closing:
             self._come_back(fruitful=activation.fruitful)

@@ -136,7 +136,13 @@ class Node:
             database=database, queries=self._queries, placement=self._placement, faults=self.settings.faults
         )
         self.catalog = Catalog(kinds=self._kinds, shared=self._shared, waking=self._waking)
-        self._router = Router(catalog=self.catalog, clock=self.clock, cluster_key=cluster_key, settings=self.settings)
+        self._router = Router(
+            catalog=self.catalog,
+            placement=self._placement,
+            clock=self.clock,
+            cluster_key=cluster_key,
+            settings=self.settings,
+        )
         self._cluster_key = cluster_key
         self._stopping = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
@@ -303,9 +309,14 @@ class Node:
                 self.settings.faults.reach("drain_finished")
 
     async def _give_back(self) -> None:
-        """Let go of all actors and of the lease, so that nobody waits for it."""
+        """Let go of all actors and of the lease, so that nobody waits for it.
+
+        Where something of an actor does not end, all that is left waits for the end of the lease.
+        """
         with contextlib.suppress(*TROUBLE):
             async with asyncio.timeout(GIVE_BACK):
+                if not await self.catalog.stop():
+                    return
                 await self._placement.release([], others=True)
                 self.settings.faults.reach("drain_released")
                 await self._lease.end()

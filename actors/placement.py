@@ -90,6 +90,13 @@ class Placement:
                     outcome[ActorId(namespace=row["namespace"], name=row["name"])] = Moved(row["address"])
         return outcome
 
+    async def elsewhere(self, id: ActorId) -> str | None:
+        """The address of another node that has the actor or may take it; None while this node has it."""
+        row = await self._database.one(
+            self._queries["actor_elsewhere"], namespace=id.namespace, name=id.name, node=self._lease.node
+        )
+        return None if row is None else str(row["address"])
+
     async def release(self, ids: Collection[ActorId], *, others: bool = False) -> None:
         """Let go of these actors, or with `others` of all but these, and have the other nodes told."""
         await self._database.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 
 import aiohttp
@@ -11,10 +12,12 @@ import msgspec
 from actors.call import Pending
 from actors.catalog import Catalog
 from actors.clock import Clock
+from actors.database import TROUBLE
 from actors.errors import ActorUnavailable
 from actors.kind import Kind
 from actors.line import Line, Visit
 from actors.messages import ActorId, Batch, Elsewhere, Refused, Reply
+from actors.placement import Placement
 from actors.shared import NodeSettings
 
 MAX_HOPS = 3
@@ -49,8 +52,11 @@ class Unanswered(Exception):
 class Router:
     """Delivers calls. Follows actors that move, and waits out a takeover for as long as a caller waits."""
 
-    def __init__(self, *, catalog: Catalog, clock: Clock, cluster_key: str | None, settings: NodeSettings) -> None:
+    def __init__(
+        self, *, catalog: Catalog, placement: Placement, clock: Clock, cluster_key: str | None, settings: NodeSettings
+    ) -> None:
         self.catalog = catalog
+        self._placement = placement
         self.clock = clock
         self.settings = settings
         self._cluster_key = cluster_key
@@ -108,6 +114,8 @@ class Router:
                 self._known.pop(id, None)
                 await self.clock.sleep(pause)
                 pause = min(LAST_PAUSE, pause * 1.5)
+                if self.catalog.draining:
+                    await self._follow(id)
 
     async def close(self) -> None:
         self._closed = True
@@ -118,6 +126,12 @@ class Router:
             await asyncio.wait(lines)
         if self._session is not None:
             await self._session.close()
+
+    async def _follow(self, id: ActorId) -> None:
+        """Look who has, or may take, an actor that this node takes no calls for any more."""
+        with contextlib.suppress(*TROUBLE):
+            if (address := await self._placement.elsewhere(id)) is not None:
+                self.remember(id, address)
 
     async def _once(self, id: ActorId, calls: list[Pending]) -> tuple[list[Pending], Elsewhere | Refused | None]:
         """Try once. Returns the calls that have not run, and why the first of them has not."""

@@ -60,6 +60,18 @@ SELECT a.namespace, a.name, n.id, n.address
 FROM actors.actors a JOIN unnest(:namespaces::text[], :names::text[]) AS w (namespace, name) USING (namespace, name)
 JOIN actors.nodes n ON n.id = a.owner AND n.incarnation = a.owner_incarnation AND n.lease_until > actors_now();
 
+-- name: actor_elsewhere :one
+-- Another node that owns an actor, or, where nobody does, one of those that may take it.
+WITH owner AS (
+    SELECT o.id FROM actors.actors a
+    JOIN actors.nodes o ON o.id = a.owner AND o.incarnation = a.owner_incarnation AND o.lease_until > actors_now()
+    WHERE a.namespace = :namespace AND a.name = :name
+)
+SELECT n.address FROM actors.nodes n
+WHERE n.id <> :node AND n.lease_until > actors_now()
+  AND CASE WHEN EXISTS (SELECT FROM owner) THEN n.id = (SELECT id FROM owner) ELSE NOT n.leaving END
+ORDER BY hashtext(n.id || '/' || :namespace || '/' || :name), n.id LIMIT 1;
+
 -- name: actor_release :exec
 -- Let go of actors of a node, so that others need not wait for its lease, and tell the others: of these, or, with
 -- `others`, of all but these. Locks their rows in the order of their ids.

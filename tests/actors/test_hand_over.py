@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 
 import pytest
-from probe import Setup, World, cluster, until
+from probe import Probe, Setup, World, cluster, until
 
 from actors import ActorUnavailable, Database
 from actors.testing import Cluster
@@ -73,6 +73,59 @@ async def test_schedules_of_a_leaving_node_ring_elsewhere_on_time(database: Data
         world.pause.set()
         await going
         await waiting[0]
+
+
+async def test_callers_on_a_leaving_node_follow_its_actors(database: Database) -> None:
+    world = World()
+    async with cluster(database, 1, world=world):
+        waiting: list[asyncio.Future[None]] = []
+        seen: list[object] = []
+
+        async def look_on(here: Setup) -> None:
+            await until(lambda: here.node.catalog.draining)
+            async with asyncio.timeout(5):
+                seen.extend([await here.get("idle").increment(), await here.get("idle").where()])
+                seen.append(await here.get("new").where())
+            world.pause.set()
+
+        async with asyncio.TaskGroup() as group, leaving(database, world, "leaving") as (_, here):
+            await here.get("idle").increment()
+            waiting.append(asyncio.ensure_future(here.get("busy").wait()))
+            await until(lambda: world.count("waiting") == 1)
+            group.create_task(look_on(here))
+        assert seen == [2, "node-1", "node-1"]
+        await waiting[0]
+
+
+async def test_a_run_that_does_not_end_is_not_begun_elsewhere_while_the_lease_lasts(database: Database) -> None:
+    world, end = World(), asyncio.Event()
+    ended_by_itself: list[bool] = []
+
+    async def stubborn(actor: Probe, schedule: str) -> None:
+        if actor.node != "leaving":
+            return
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        for _ in range(3):
+            with contextlib.suppress(asyncio.CancelledError):
+                await end.wait()
+        ended_by_itself.append(True)
+
+    world.on_run = stubborn
+    async with cluster(database, 1, world=world):
+        with contextlib.suppress(TimeoutError):
+            async with cluster(database, 0, world=world, drain_limit=0.3) as nodes:
+                await nodes.start("leaving")
+                await nodes.declared[0].get().set()
+                await until(lambda: world.count("alarm") == 1)
+        lasts = await database.pool.fetchval(
+            "SELECT lease_until > actors_now() AND a.owner = n.id FROM actors.nodes n, actors.actors a "
+            "WHERE n.id = 'leaving'"
+        )
+        assert lasts
+        assert world.count("alarm") == 1
+        end.set()
+        await until(lambda: ended_by_itself == [True])
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.35])
