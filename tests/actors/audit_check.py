@@ -73,9 +73,10 @@ def _fences(rows: list[Row]) -> Iterator[str]:
 
 def _values(rows: list[Row]) -> Iterator[str]:
     """Each commit counted on from the one before it: no update is lost, none is built on what never was."""
-    for number, row in enumerate(rows, 1):
-        if row.value != number:
-            yield f"{row.actor}: commit {number} has the value {row.value} ({row.op})"
+    for before, row in itertools.pairwise([None, *rows]):
+        last = 0 if before is None else before.value
+        if row is not None and row.value != last + 1:
+            yield f"{row.actor}: a commit does not count on from the one before it: {before}, then {row}"
 
 
 def _durable(rows: list[Row], ops: list[Op]) -> Iterator[str]:
