@@ -156,6 +156,9 @@ class Activation:
                 yield tx
             return
         turn = turn_of(self)
+        if turn.transacting:
+            raise ActorsError("the turn is in its transaction already; use that one")
+        turn.transacting = True
         if self.last_commit is not None:
             await asyncio.shield(self.last_commit)
         closing = False

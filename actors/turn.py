@@ -58,7 +58,7 @@ class Turn:
 
     `size`: bytes of what they hold. `deletes`: whether a key may be among them that is to be deleted. `expired`:
     whether the turn was cancelled because it took too long. `committed`: it has made its commit, or failed to, by a
-    transaction of its own. `stands`: that commit is durable, or may be.
+    transaction of its own, in which it is while `transacting`. `stands`: that commit is durable, or may be.
     """
 
     __slots__ = (
@@ -75,6 +75,7 @@ class Turn:
         "spawned",
         "stands",
         "statements",
+        "transacting",
         "values",
     )
 
@@ -84,6 +85,7 @@ class Turn:
         self.expired = False
         self.committed = False
         self.stands = False
+        self.transacting = False
         self.values: dict[str, bytes | None] = {}
         self.schedules: dict[str, ScheduleRow | None] = {}
         self.statements: list[Statement] = []

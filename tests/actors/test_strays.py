@@ -193,6 +193,17 @@ async def test_the_lease_lapses_before_a_turn_raises_behind_its_transaction(alon
     assert raised.value.ran == "maybe"
 
 
+async def test_a_transaction_in_a_transaction_is_refused_at_once(alone: Setup) -> None:
+    async def run(actor: Probe) -> None:
+        async with actor.ctx.transaction(), actor.ctx.transaction():
+            pass
+
+    async with asyncio.timeout(2):
+        with pytest.raises(ActorsError, match="in its transaction already"):
+            await run_in_actor(alone.get(), run)
+        assert await alone.get().read() == 0
+
+
 async def _unset(setup: Setup) -> bool:
     return await setup.get().schedules() == {}
 
