@@ -69,7 +69,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     who hand it out; `remaining` is how many seconds of it were left then, for runners whose clock is another one.
     `grace` is the seconds between TERM and KILL, `log_limit` the bytes a step may print. `position` is where the job's
     reports stand: it is the start for a new job, and the place to go on from for one that an earlier life of this
-    runner began.
+    runner began. `secrets` are the values that the runner shows as `***`, in every form and at any length; blank ones
+    are ignored.
     """
 
     id: UUID

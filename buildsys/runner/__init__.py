@@ -12,6 +12,10 @@ script        a step's program
 reporter      a job's sequence of items, sent in order until all of it counts
 follow        a step's log, cut into batches
 masking       secrets out of the log
+forms         how a secret may be printed
+patterns      where any of many byte strings occurs
+commands      `::add-mask::` and what stops commands
+recall        what an earlier life of the runner knew about secrets
 sequence      where the reports stand
 pace          how long to wait before looking or trying again
 removal       a tree of folders, removed whatever a build made of it

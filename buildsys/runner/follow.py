@@ -2,8 +2,9 @@
 
 A batch goes out at once after quiet, else 250 ms after its first byte or at 64 KiB, whatever comes first; under a flood
 it takes what has gathered, up to 1 MiB. It ends at a line's end, unless its only line stayed open for a second or is
-longer than 64 KiB; then it ends at a character's end. At most one batch of bytes is in memory; what is not yet released
-stays in the file.
+longer than 64 KiB; then it ends at a character's end. It never ends within a secret, nor within what may become one:
+the beginning of a secret waits for what follows it, one of less than four bytes for no more than a second. At most one
+batch of bytes is in memory; what is not yet released stays in the file.
 """
 
 from __future__ import annotations
@@ -16,36 +17,42 @@ import zstandard
 
 from buildsys.core.assignment import LogBatch
 from buildsys.runner.folder import SETUP, JobFolder
-from buildsys.runner.masking import Masker
+from buildsys.runner.masking import Masked, StepMask
 
 BATCH = 64 << 10
 FLOOD = 1 << 20
 QUIET = 0.25
 OPEN_LINE = 1.0
+PATIENCE = 1.0
+BLOCK = 512
 
 
 class LogFollower:
-    """One step's log from a raw offset on. `take` and `finish` give the next batch; nothing is given twice.
+    """One step's log from where its mask stands. `take` and `finish` give the next batch; nothing is given twice.
 
     While the step runs, nothing from its marker on is released, nor bytes that may be a part of it. Once it has a
     status, that says where its log ends, and all before that place is output: markers that the step itself printed,
-    too. At the log's limit, behind which nothing is read, the last byte is held back until the end, so that the note
-    about what was not kept has a batch to go with.
+    too. Where a part of the log is not shown, a last line says so. For that line to have a batch to go with, the last
+    byte is held back until the end: at the log's limit, behind which nothing is read, and where all is masked.
     """
 
-    def __init__(self, *, folder: JobFolder, step: int, offset: int, masker: Masker, log_limit: int) -> None:
-        self.step = step
-        self.offset = offset
+    def __init__(self, *, folder: JobFolder, mask: StepMask, log_limit: int) -> None:
+        self.step = mask.step
         self._folder = folder
-        self._masker = masker
-        self._marker = folder.marker if step != SETUP else b""
-        self._limit = max(log_limit // 512, 1) * 512 if step != SETUP else None
+        self._mask = mask
+        self._marker = folder.marker if mask.step != SETUP else b""
+        self._limit = kept(log_limit) if mask.step != SETUP else None
         self._file: int | None = None
         self._data = bytearray()
         self._held: int | None = None
-        self._first = 0.0
+        self._first = self._last = 0.0
         self._at = datetime.now(UTC)
         self._released = float("-inf")
+
+    @property
+    def offset(self) -> int:
+        """How far the raw log was released."""
+        return self._mask.offset
 
     def close(self) -> None:
         if self._file is not None:
@@ -57,25 +64,30 @@ class LogFollower:
         now = time.monotonic()
         self._read(now)
         available = self._available()
-        cut = self._data.rfind(b"\n", 0, available) + 1
-        if not eager and not self._is_due(now, available, ends_line=cut == available):
+        lines = self._data.rfind(b"\n", 0, available) + 1
+        if not eager and not self._is_due(now, available, ends_line=lines == available):
             return None
+        masked = self._look(available, patient=now - self._last < PATIENCE)
+        cut = masked.cut(lines)
         if cut == 0 and (now - self._first >= OPEN_LINE or available >= BATCH):
-            cut = _whole_characters(self._data, available) or available
-        return self._release(cut, now)
+            cut = masked.cut(_whole_characters(self._data, available) or available)
+        return self._release(masked.text(cut), cut, now)
 
     def finish(self) -> LogBatch | None:
         """The next batch of a log that has ended; None when all of it was given."""
         now = time.monotonic()
         self._read(now)
-        end = self._folder.log_end(self.step)
+        end = self._folder.log_end(self.step) or b""
         found = self._data.find(end) if end else -1
-        if found >= 0:
-            return self._release(found, now, complete=True)
-        if len(self._data) < FLOOD:
-            return self._release(len(self._data), now, complete=True, note=self._note())
-        length = FLOOD - len(end or b"")
-        return self._release(self._data.rfind(b"\n", 0, length) + 1 or length, now)
+        known = found if found >= 0 else len(self._data)
+        complete = found >= 0 or known < FLOOD
+        if not complete:
+            known -= len(end)
+        masked = self._look(known, complete=complete)
+        if complete and masked.cut(known) == known:
+            return self._release(self._noted(masked.text(known), ended=found >= 0), known, now)
+        cut = masked.cut(self._data.rfind(b"\n", 0, known) + 1) or masked.cut(known)
+        return self._release(masked.text(cut), cut, now)
 
     def _read(self, now: float) -> None:
         if self._file is None:
@@ -91,6 +103,7 @@ class LogFollower:
             return
         if not self._data:
             self._first, self._at = now, datetime.now(UTC)
+        self._last = now
         searched = max(len(self._data) - len(self._marker), 0)
         self._data += data
         if self._marker and self._held is None and (found := self._data.find(self._marker, searched)) >= 0:
@@ -107,6 +120,8 @@ class LogFollower:
                 break
         if self._limit is not None:
             available = min(available, self._limit - 1 - self.offset)
+        if self._mask.is_closed:
+            available = min(available, len(self._data) - 1)
         return max(available, 0)
 
     def _is_due(self, now: float, available: int, *, ends_line: bool) -> bool:
@@ -115,37 +130,52 @@ class LogFollower:
         after_quiet = now - self._released >= QUIET and ends_line
         return after_quiet or available >= BATCH or now - self._first >= QUIET
 
-    def _note(self) -> bytes:
-        if self._limit is None or self._file is None:
-            return b""
-        if os.fstat(self._file).st_size <= self._limit and not self._folder.is_truncated(self.step):
-            return b""
-        return b"buildsys: the step's log limit of %d bytes was reached; the rest was not kept\n" % self._limit
+    def _look(self, length: int, *, complete: bool = False, patient: bool = True) -> Masked:
+        """The first bytes of the data, masked."""
+        self._mask.learn(bytes(self._data[self._mask.learned - self.offset : length]))
+        if complete:
+            self._mask.end()
+        return self._mask.look(memoryview(self._data)[:length], complete=complete, patient=patient)
 
-    def _release(self, cut: int, now: float, *, complete: bool = False, note: bytes = b"") -> LogBatch | None:
-        known = self._data[:cut] if complete else self._data
-        safe = self._masker.safe_cut(known, cut, complete=complete)
-        if safe == 0 and len(self._data) >= FLOOD:
-            safe = cut
-        if safe == 0:
+    def _noted(self, text: bytes, *, ended: bool) -> bytes:
+        """The last of the output, and why it may not be all that there was to show."""
+        notes: list[bytes] = []
+        if self._mask.is_closed:
+            notes.append(b"the job added more secrets than are kept; all that it printed from there on is masked")
+        if not ended and self._is_over_limit():
+            notes.append(b"the step's log limit of %d bytes was reached; the rest was not kept" % (self._limit or 0))
+        for note in notes:
+            text += (b"" if text.endswith(b"\n") else b"\n") + b"buildsys: " + note + b"\n"
+        return text
+
+    def _is_over_limit(self) -> bool:
+        if self._limit is None or self._file is None:
+            return False
+        return os.fstat(self._file).st_size > self._limit or self._folder.is_truncated(self.step)
+
+    def _release(self, text: bytes, length: int, now: float) -> LogBatch | None:
+        """A batch of the first bytes of the data, which are shown as `text`."""
+        if length == 0:
             return None
-        text = self._masker.mask(self._data[:safe])
-        if note:
-            text += (b"" if text.endswith(b"\n") else b"\n") + note
         batch = LogBatch(
             step=self.step,
             offset=self.offset,
-            end=self.offset + safe,
+            end=self.offset + length,
             lines=text.count(b"\n") + (not text.endswith(b"\n")),
             frame=zstandard.compress(text, 1),
             at=self._at,
         )
-        del self._data[:safe]
-        self.offset += safe
-        self._held = None if self._held is None else max(self._held - safe, 0)
+        self._mask.release(bytes(self._data[:length]))
+        del self._data[:length]
+        self._held = None if self._held is None else max(self._held - length, 0)
         self._first, self._released = now, now
         self._at = datetime.now(UTC) if self._data else self._at
         return batch
+
+
+def kept(log_limit: int) -> int:
+    """How many bytes of a log are kept at a limit, which counts in blocks."""
+    return max(log_limit // BLOCK, 1) * BLOCK
 
 
 def _whole_characters(data: bytearray, cut: int) -> int:

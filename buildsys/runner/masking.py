@@ -1,61 +1,176 @@
-"""Secrets out of the log: every exact occurrence becomes `***`.
+"""Secrets out of the log: wherever a form of one is printed, there is `***`.
 
-A batch is only ever cut where no secret can lie across the cut, so masking one needs nothing of the batch before it.
+What is masked depends on the bytes that a job prints and on nothing else: not on how they arrive, where batches end, or
+whether the runner was started again. It is every byte of every occurrence of every form of a secret, and the value of
+`::add-mask::VALUE`, which is a secret from the end of its line on. Occurrences that overlap become one mask; only one
+that goes on for more than 16 KiB is followed by another.
+
+A secret may have any length: one of one to three bytes blanks much of a log, but somebody asked for that. A blank one
+is none. What is masked of lines and encodings is told in `buildsys.runner.forms`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable
+
+from buildsys.runner.commands import AddMask, CommandReader
+from buildsys.runner.folder import SETUP
+from buildsys.runner.forms import LONGEST, SHORTEST, forms
+from buildsys.runner.patterns import LATEST, STRIDE, Patterns, Place
 
 MASK = b"***"
 
+PART = STRIDE // 4
+"""A mask of at least as many bytes ends at a multiple of it, so that a log of nothing but a secret can be cut, too."""
 
-class Masker:
-    """Masks the values of a job's secrets; empty ones are not secrets."""
+MOST_BEGINNINGS = 32_000
+"""Beginnings of secrets that are looked at in one go, which takes a moment."""
+
+MOST_ADDED = 1000
+MOST_ADDED_BYTES = 256 << 10
+"""How many values, and bytes of them, a job may add. It is hostile, and could fill the runner's memory with more."""
+
+
+class Masks:
+    """The secrets of a job: those that it was given, and those that its steps added.
+
+    `known` are the steps whose commands have all been read. `closed` is the place where a job added more secrets than
+    are kept: from there on all of its log is masked.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = sorted({secret.encode() for secret in secrets} - {b""}, key=len, reverse=True)
+        self.patterns = Patterns()
+        self.known = {SETUP}
+        self.closed: Place | None = None
+        self._added: dict[bytes, Place] = {}
+        self.patterns.add({form for secret in secrets for form in forms(secret.encode())}, since=(SETUP, 0))
 
-    def safe_cut(self, data: bytes | bytearray, cut: int, *, complete: bool = False) -> int:
-        """The last place up to `cut` at which `data` can be parted without parting a secret.
+    def add(self, value: bytes | None, *, since: Place) -> None:
+        """Mask a value from a place on. One that is None was too long to be kept."""
+        if value is None or (value not in self._added and not self._has_room(value)):
+            self.closed = min(since, self.closed or since)
+        elif since < self._added.get(value, LATEST):
+            self._added[value] = since
+            self.patterns.add(forms(value), since=since)
 
-        Unless `data` is `complete`, an end that is the beginning of a secret may yet become one.
+    def mask(self, text: str) -> str:
+        """A text of the runner's own, without what is a secret by now."""
+        data = text.encode(errors="replace")
+        found, _ = self.patterns.find(data, place=LATEST)
+        return (
+            Masked(data, first=0, runs=_runs(found, first=0, offset=0), held=len(data))
+            .text(len(data))
+            .decode(errors="replace")
+        )
+
+    def _has_room(self, value: bytes) -> bool:
+        return len(self._added) < MOST_ADDED and sum(map(len, self._added)) + len(value) <= MOST_ADDED_BYTES
+
+
+class StepMask:
+    """The output of one step, masked. It is given to `learn` as it comes, and to `look` until it is released.
+
+    `offset` is how far it was released, `learned` how far its commands were read.
+    """
+
+    def __init__(self, masks: Masks, *, step: int, offset: int = 0) -> None:
+        self.step = step
+        self.offset = offset
+        self.learned = offset
+        self._masks = masks
+        self._reader = CommandReader(position=offset)
+        self._values: list[tuple[int, int]] = []
+        self._behind = b""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all of the output is masked from some place on."""
+        return self._masks.closed is not None and self._masks.closed[0] <= self.step
+
+    def learn(self, data: bytes) -> None:
+        """Read the commands in the next bytes. In the set-up there are none."""
+        self.learned += len(data)
+        if self.step != SETUP:
+            self._add(self._reader.read(data))
+
+    def end(self) -> None:
+        """All of the output was learned."""
+        self._add(self._reader.end())
+        self._masks.known.add(self.step)
+
+    def look(self, data: bytes | memoryview, *, complete: bool, patient: bool) -> Masked:
+        """What is known of the output behind `offset`, learned already, as it may be shown.
+
+        An end that may be the beginning of a secret is held back unless nothing comes behind it: the output is
+        `complete`, or it is one of less than four bytes and nobody is `patient`.
         """
-        moved = True
-        while moved and cut:
-            moved = False
-            for secret in self._secrets:
-                start = self._across(data, cut, secret, complete)
-                if start is not None:
-                    cut, moved = start, True
-        return cut
+        text = self._behind + data
+        first = len(self._behind)
+        offset = self.offset - first
+        beyond = len(text) + (not complete)
+        found, searched = self._masks.patterns.find(text, place=(self.step, offset), most=MOST_BEGINNINGS)
+        found += [(start - offset, end - offset) for start, end in self._values]
+        if self._reader.open is not None:
+            found.append((self._reader.open - offset, beyond))
+        if (closed := self._masks.closed) is not None and closed[0] <= self.step:
+            found.append((closed[1] - offset if closed[0] == self.step else 0, beyond))
+        begun = 0 if complete else self._masks.patterns.begun(text)
+        held = min(searched, len(text) - (begun if patient or begun >= SHORTEST else 0))
+        return Masked(text, first=first, runs=_runs(found, first=first, offset=offset), held=held)
 
-    def mask(self, data: bytes | bytearray) -> bytes:
-        """`data` with every secret masked; occurrences that overlap become one mask."""
-        spans = sorted(span for secret in self._secrets for span in _occurrences(data, secret))
-        if not spans:
-            return bytes(data)
+    def release(self, data: bytes) -> None:
+        """These next bytes are out; only a secret's beginning may be wanted of them again."""
+        self.offset += len(data)
+        self._behind = (self._behind + data)[1 - LONGEST :]
+        self._values = [value for value in self._values if value[1] > self.offset]
+
+    def _add(self, commands: Iterable[AddMask]) -> None:
+        for command in commands:
+            self._values.append((command.start, command.end))
+            self._masks.add(command.value, since=(self.step, command.end))
+
+
+class Masked:
+    """Output with the runs of it that are masked, and how much of it is held back."""
+
+    def __init__(self, text: bytes, *, first: int, runs: list[tuple[int, int]], held: int) -> None:
+        self._text = text
+        self._first = first
+        self._runs = runs
+        self._held = held
+
+    def cut(self, at: int) -> int:
+        """The last place up to `at` where it can be parted."""
+        cut = min(self._first + at, self._held)
+        before = bisect(self._runs, (cut,)) - 1
+        if before >= 0 and cut < self._runs[before][1]:
+            cut = self._runs[before][0]
+        return max(cut - self._first, 0)
+
+    def text(self, cut: int) -> bytes:
+        """What there is to show up to a place where it can be parted."""
         pieces: list[bytes] = []
-        done = 0
-        for start, end in spans:
-            if start >= done:
-                pieces += [bytes(data[done:start]), MASK]
-            done = max(done, end)
-        return b"".join([*pieces, bytes(data[done:])])
-
-    @staticmethod
-    def _across(data: bytes | bytearray, cut: int, secret: bytes, complete: bool) -> int | None:
-        start = data.find(secret[:1], max(cut - len(secret) + 1, 0), cut)
-        while start >= 0:
-            there = data[start : start + len(secret)]
-            if secret.startswith(there) and (len(there) == len(secret) or not complete):
-                return start
-            start = data.find(secret[:1], start + 1, cut)
-        return None
+        done, end = self._first, self._first + cut
+        for start, stop in self._runs[: bisect(self._runs, (end,))]:
+            pieces += [self._text[done:start], MASK]
+            done = stop
+        return b"".join([*pieces, self._text[done:end]])
 
 
-def _occurrences(data: bytes | bytearray, secret: bytes) -> Iterable[tuple[int, int]]:
-    start = data.find(secret)
-    while start >= 0:
-        yield start, start + len(secret)
-        start = data.find(secret, start + 1)
+def _runs(found: Iterable[tuple[int, int]], *, first: int, offset: int) -> list[tuple[int, int]]:
+    """The ranges behind `first`, without overlaps, in parts that are not too long, in order."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    runs: list[tuple[int, int]] = []
+    for start, end in joined:
+        while start < end:
+            part = min(end, -(-(start + PART + offset) // PART) * PART - offset)
+            if part > first:
+                runs.append((max(start, first), part))
+            start = part
+    return runs

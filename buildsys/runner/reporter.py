@@ -14,6 +14,7 @@ import asyncio
 import time
 
 import structlog
+from msgspec.structs import replace
 
 from buildsys.core.assignment import (
     Assignment,
@@ -29,12 +30,13 @@ from buildsys.core.assignment import (
 from buildsys.core.build import Outcome
 from buildsys.errors import BuildsysError, Forbidden, Unauthorized, Unavailable
 from buildsys.runner.folder import SETUP, JobFolder
-from buildsys.runner.follow import FLOOD, LogFollower
+from buildsys.runner.follow import FLOOD, LogFollower, kept
 from buildsys.runner.identity import Identity
 from buildsys.runner.interruption import Cause, Interruption
-from buildsys.runner.masking import Masker
+from buildsys.runner.masking import Masks
 from buildsys.runner.orchestrator import Orchestrator
 from buildsys.runner.pace import Pace, backoff
+from buildsys.runner.recall import recall
 from buildsys.runner.sequence import advance, counts
 
 Mark = ContainerStarted | StepStarted | StepStopped | JobStopped
@@ -68,7 +70,7 @@ class Reporter:
         self._identity = identity
         self._orchestrator = orchestrator
         self._interruption = interruption
-        self._masker = Masker(assignment.secrets)
+        self._masks = Masks(assignment.secrets)
         self._position = assignment.position
         self._marks: list[Mark] = []
         self._marked = asyncio.Event()
@@ -84,6 +86,8 @@ class Reporter:
 
     async def run(self) -> None:
         try:
+            if self._position.started:
+                await asyncio.to_thread(self._go_on)
             await self._report()
         except BuildsysError as refusal:
             log.warning("report_refused", assignment=str(self._assignment.id), error=str(refusal))
@@ -92,6 +96,11 @@ class Reporter:
         finally:
             if self._follower is not None:
                 self._follower.close()
+
+    def _go_on(self) -> None:
+        """Read again what an earlier life of the runner read, which may be much, up to where the reports stand."""
+        open_steps = set(self._position.started) - self._position.stopped.keys()
+        self._log(self._position, min(open_steps, default=max(self._position.started) + 1))
 
     async def _report(self) -> None:
         pace = Pace()
@@ -138,7 +147,7 @@ class Reporter:
             build=self._assignment.build,
             runner=self._identity.id,
             incarnation=self._identity.incarnation,
-            items=items,
+            items=tuple(self._masked(item) for item in items),
         )
         attempt = 0
         while True:
@@ -149,6 +158,11 @@ class Reporter:
                 if attempt == 1:
                     log.warning("report_not_taken", assignment=str(report.assignment), error=str(error))
                 await asyncio.sleep(backoff(attempt))
+
+    def _masked(self, item: Item) -> Item:
+        if isinstance(item, JobStopped) and item.reason is not None:
+            return replace(item, reason=self._masks.mask(item.reason))
+        return item
 
     def _gather(self) -> list[Item]:
         """What to send now: empty while nothing is due."""
@@ -215,13 +229,9 @@ class Reporter:
             return self._follower
         if self._follower is not None:
             self._follower.close()
-        self._follower = LogFollower(
-            folder=self._folder,
-            step=step,
-            offset=offset,
-            masker=self._masker,
-            log_limit=self._assignment.log_limit,
-        )
+        limit = self._assignment.log_limit
+        mask = recall(self._masks, folder=self._folder, step=step, offset=offset, limit=kept(limit))
+        self._follower = LogFollower(folder=self._folder, mask=mask, log_limit=limit)
         return self._follower
 
 

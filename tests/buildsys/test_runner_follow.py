@@ -10,42 +10,48 @@ from uuid import uuid4
 
 import pytest
 import zstandard
+from masking_reference import masked
 
 from buildsys.core.assignment import LogBatch
 from buildsys.core.plan import StepPlan
 from buildsys.runner.folder import JobFolder
-from buildsys.runner.follow import FLOOD, LogFollower
-from buildsys.runner.masking import Masker
+from buildsys.runner.follow import FLOOD, LogFollower, kept
+from buildsys.runner.masking import MOST_ADDED, MOST_BEGINNINGS, PART, Masks
+from buildsys.runner.patterns import STRIDE
+from buildsys.runner.recall import PIECE, recall
 from buildsys.runner.script import program
 
-STEP = 1
+STEP = 2
+EARLIER = 1
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> JobFolder:
     folder = JobFolder(jobs=tmp_path, assignment=uuid4())
     folder.claim("owner")
-    step = StepPlan(number=STEP, name="step", run="true")
-    folder.create({STEP: program(step, root=folder.path, env={})}, log_limit=1 << 30)
+    script = program(StepPlan(number=STEP, name="step", run="true"), root=folder.path, env={})
+    folder.create({EARLIER: script, STEP: script}, log_limit=1 << 30)
     return folder
 
 
-def step(folder: JobFolder) -> Path:
-    return folder.path / "steps" / str(STEP)
+def step(folder: JobFolder, number: int = STEP) -> Path:
+    return folder.path / "steps" / str(number)
 
 
 def follower(folder: JobFolder, *secrets: str, offset: int = 0, log_limit: int = 1 << 30) -> LogFollower:
-    return LogFollower(folder=folder, step=STEP, offset=offset, masker=Masker(secrets), log_limit=log_limit)
+    """As a runner that was just started has it."""
+    mask = recall(Masks(secrets), folder=folder, step=STEP, offset=offset, limit=kept(log_limit))
+    return LogFollower(folder=folder, mask=mask, log_limit=log_limit)
 
 
-def append(folder: JobFolder, data: bytes) -> None:
-    with (step(folder) / "log").open("ab") as log:
+def append(folder: JobFolder, data: bytes, *, number: int = STEP) -> None:
+    with (step(folder, number) / "log").open("ab") as log:
         log.write(data)
 
 
-def end(folder: JobFolder, *, status: int = 0, nonce: str = "0123456789abcdef") -> None:
-    append(folder, folder.marker + nonce.encode())
-    (step(folder) / "status").write_text(f"{status} {nonce}\n")
+def end(folder: JobFolder, *, number: int = STEP, nonce: str = "0123456789abcdef") -> None:
+    append(folder, folder.marker + nonce.encode(), number=number)
+    (step(folder, number) / "status").write_text(f"0 {nonce}\n")
 
 
 def text(batch: LogBatch | None) -> bytes:
@@ -209,19 +215,14 @@ def test_no_secret_in_any_cut(folder: JobFolder) -> None:
     chance = random.Random(11)
     secrets = ("hunter2", "unter2-and-more", "line one\nline two", "aab")
     pieces = [
-        b"hunter2",
-        b"hunter2-and-more",
-        b"line one\nline two",
-        b"aaab",
-        b"hunt",
-        b"line one\n",
-        b"\n",
-        b" a ",
-        b"z",
+        *(b"hunter2", b"hunter2-and-more", b"line one\nline two", b"aaab", b"hunt", b"line one\n", b"\n", b" a ", b"z"),
+        *(b"::add-mask::", b"\n::add-mask::line\n", b"::stop-commands::z\n", b"\n::z::\n"),
     ]
+    append(folder, b"::add-mask::of-step-one", number=EARLIER)
+    end(folder, number=EARLIER)
     for _ in range(60):
         (step(folder) / "log").unlink(missing_ok=True)
-        printed = b"".join(chance.choices(pieces, k=40))
+        printed = b"".join(chance.choices([*pieces, b"of-step-one"], k=40))
         joined = b""
         log = follower(folder, *secrets)
         for _ in range(12):
@@ -236,16 +237,96 @@ def test_no_secret_in_any_cut(folder: JobFolder) -> None:
         append(folder, printed)
         joined += rest(log)
         whole = (step(folder) / "log").read_bytes()
-        assert joined == Masker(secrets).mask(whole)
-        assert not [secret for secret in secrets if secret.encode() in joined]
+        assert joined == masked(b"::add-mask::of-step-one", whole, secrets=secrets)[1]
         log.close()
 
 
+def test_a_secret_s_beginning_is_held(folder: JobFolder, clock: Clock) -> None:
+    """Four bytes of it until it is known what it is; fewer for a second after they came, and then what follows goes."""
+    log = follower(folder, "hunter2")
+    append(folder, b"a hunt")
+    assert log.take() is None
+    clock.now += 5.0
+    assert text(log.take()) == b"a "
+    clock.now += 60.0
+    assert log.take() is None
+    append(folder, b" b hun")
+    assert text(log.take()) == b"hunt b "
+    clock.now += 0.9
+    assert log.take() is None
+    clock.now += 0.2
+    assert text(log.take()) == b"hun"
+    append(folder, b"ter2")
+    clock.now += 0.1
+    assert log.take() is None
+    clock.now += 1.5
+    assert text(log.take()) == b"***"
+
+
+def test_a_line_s_end_does_not_wait_for_a_secret_of_lines(folder: JobFolder, clock: Clock) -> None:
+    """Any line that ends like one of its lines could be the beginning of the rest of it."""
+    log = follower(folder, "{\n" + ",\n".join(f'"key {number}": "{number:09}"' for number in range(10)) + "\n}")
+    append(folder, b'"another": "1",\n')
+    assert text(log.take()) == b'"another": "1",\n'
+
+
 def test_a_secret_of_repetition_does_not_stop_the_log(folder: JobFolder) -> None:
-    log = follower(folder, "aaaa")
-    append(folder, b"a" * (3 * FLOOD))
-    assert b"aaaa" not in rest(log)
-    assert log.offset == 3 * FLOOD
+    """And no batch of it takes long, whatever it is made of."""
+    append(folder, b"z" * (FLOOD // 2))
+    log = follower(folder, "zzzz", "zzzzz0", "zzzzzz0")
+    joined = b""
+    while (batch := log.take(eager=True)) is not None:
+        joined += text(batch)
+        assert batch.end - batch.offset <= MOST_BEGINNINGS + STRIDE
+    assert log.offset > FLOOD // 2 - 2 * PART
+    joined += rest(log)
+    assert joined == b"***" * (FLOOD // 2 // PART)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, PIECE - 20, PIECE - 40, PIECE, 3 * PIECE])
+def test_masks_of_an_earlier_step(folder: JobFolder, size: int) -> None:
+    """They are in its log up to its end, wherever that lies, and not behind."""
+    append(folder, b"x" * size + b"\n::add-mask::open-secret", number=EARLIER)
+    end(folder, number=EARLIER)
+    append(folder, b"\n::add-mask::forged\n", number=EARLIER)
+    append(folder, b"open-secret forged " + folder.marker)
+    assert rest(follower(folder)) == b"*** forged " + folder.marker
+
+
+def test_masks_of_a_step_without_an_end(folder: JobFolder) -> None:
+    append(folder, b"::add-mask::secret", number=EARLIER)
+    append(folder, b"secret")
+    assert rest(follower(folder)) == b"***"
+
+
+def test_behind_the_limit_there_are_no_masks(folder: JobFolder) -> None:
+    append(folder, b"::add-mask::secret\n".ljust(512) + b"\n::add-mask::more\n", number=EARLIER)
+    append(folder, b"secret more\n")
+    assert rest(follower(folder, log_limit=512)) == b"*** more\n"
+
+
+def test_a_log_that_was_lost(folder: JobFolder) -> None:
+    log = follower(folder, "hunter2", offset=1000)
+    assert log.offset == 1000
+    assert log.finish() is None
+    append(folder, b"x" * 1000 + b" hunter2\n")
+    assert rest(log) == b" ***\n"
+
+
+def test_that_all_is_masked_is_told(folder: JobFolder, clock: Clock) -> None:
+    append(folder, b"".join(b"::add-mask::value %d\n" % number for number in range(MOST_ADDED + 1)))
+    append(folder, b"hidden\n" * 100_000)
+    log = follower(folder)
+    joined = b""
+    while (batch := log.take(eager=True)) is not None:
+        joined += text(batch)
+        clock.now += 2.0
+    joined += rest(log)
+    assert joined.count(b"::add-mask::***\n") == MOST_ADDED
+    assert b"hidden" not in joined
+    assert joined.endswith(
+        b"***\nbuildsys: the job added more secrets than are kept; all that it printed from there on is masked\n"
+    )
 
 
 @pytest.mark.parametrize(

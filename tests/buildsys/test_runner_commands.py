@@ -1,0 +1,122 @@
+"""Which lines of a step's output are commands, however they arrive."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+
+from buildsys.runner.commands import LONGEST_NAME, LONGEST_VALUE, AddMask, CommandReader
+
+
+def read(*pieces: bytes) -> list[AddMask]:
+    reader = CommandReader()
+    return [mask for piece in pieces for mask in reader.read(piece)] + reader.end()
+
+
+def values(*pieces: bytes) -> list[bytes | None]:
+    return [mask.value for mask in read(*pieces)]
+
+
+CASES: dict[bytes, list[bytes]] = {
+    b"::add-mask::secret\n": [b"secret"],
+    b"::add-mask::secret": [b"secret"],
+    b"::add-mask::one\n::add-mask::two\r\n::add-mask::three": [b"one", b"two", b"three"],
+    b"before\n \t::add-mask::secret\nbehind\n": [b"secret"],
+    b"progress 10%\r::add-mask::secret\rprogress 20%": [b"secret"],
+    b"::ADD-Mask::secret\n": [b"secret"],
+    b"::add-mask name=a:b,c=d::secret\n": [b"secret"],
+    b"::add-mask:: with spaces \n": [b" with spaces "],
+    b"::add-mask::a::b\n": [b"a::b"],
+    b"::add-mask::100%25%0Anext%0D%250A%0a\n": [b"100%\nnext\r%0A%0a"],
+    b"::add-mask::\n": [b""],
+    b"text ::add-mask::secret\n": [],
+    b":::add-mask::secret\n": [],
+    b"::add-mask:secret\n": [],
+    b"::add-mask\n::secret\n": [],
+    b"::add-masks::secret\n": [],
+    b"::debug::secret\n": [],
+    b"::stop-commands::t0k\n::add-mask::shown\n::t0k::\n::add-mask::secret\n": [b"secret"],
+    b"::stop-commands::t0k\n::add-mask::shown\n ::T0K x=1::\r\n::add-mask::secret\n": [b"secret"],
+    b"::stop-commands::t0k\n::other::\n::t0k\n::stop-commands::u\n::u::\nt ::t0k::\n::add-mask::shown\n": [],
+    b"::stop-commands::t0k\n::t0k::\n::stop-commands::t0k\n::add-mask::shown\n": [],
+    b"::STOP-commands::t%250k\n::add-mask::shown\n::t%0k::\n::add-mask::secret\n": [b"secret"],
+    b"::stop-commands::t0k": [],
+    b"::stop-commands::\n::add-mask::secret\n": [b"secret"],
+    b"::stop-commands::add-mask\n::add-mask::secret\n": [b"secret"],
+    b"::stop-commands::Stop-Commands\n::add-mask::secret\n": [b"secret"],
+    b"::stop-commands::two words\n::add-mask::secret\n": [b"secret"],
+    b"::stop-commands::(.*\n::add-mask::shown\n::x::\n::add-mask::shown\n::(.*::\n::add-mask::secret\n": [b"secret"],
+}
+
+
+@pytest.mark.parametrize("output", CASES)
+def test_commands(output: bytes) -> None:
+    assert values(output) == CASES[output]
+    assert values(*(bytes([byte]) for byte in output)) == CASES[output]
+
+
+@pytest.mark.parametrize("output", CASES)
+def test_however_it_is_cut(output: bytes) -> None:
+    for first in range(len(output) + 1):
+        for second in range(first, len(output) + 1):
+            assert values(output[:first], output[first:second], output[second:]) == CASES[output]
+
+
+def test_where_the_value_is() -> None:
+    assert read(b"one\n ::add-mask::secret\r\n") == [AddMask(value=b"secret", start=17, end=23)]
+
+
+def test_a_value_that_is_open() -> None:
+    reader = CommandReader()
+    assert reader.read(b"one\n::add-mask::se") == []
+    assert reader.open == 16
+    assert reader.read(b"cret") == []
+    assert reader.read(b"\n") == [AddMask(value=b"secret", start=16, end=22)]
+    assert reader.open is None
+
+
+@pytest.mark.parametrize("size", [LONGEST_VALUE, LONGEST_VALUE + 1, 3 * LONGEST_VALUE])
+def test_a_value_that_is_too_long_is_not_remembered(size: int) -> None:
+    output = b"::add-mask::" + b"x" * size + b"\n::add-mask::next\n"
+    long = None if size > LONGEST_VALUE else b"x" * size
+    for piece in (1 << 30, 100_000, 7777):
+        masks = read(*(output[start : start + piece] for start in range(0, len(output), piece)))
+        assert [mask.value for mask in masks] == [long, b"next"]
+        assert (masks[0].start, masks[0].end) == (12, 12 + size)
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        (b" " * (LONGEST_NAME - 12) + b"::add-mask::secret\n", [b"secret"]),
+        (b" " * (LONGEST_NAME - 11) + b"::add-mask::secret\n", []),
+        (b"::add-mask " + b"x" * (LONGEST_NAME - 13) + b"::secret\n", [b"secret"]),
+        (b"::add-mask " + b"x" * (LONGEST_NAME - 12) + b"::secret\n", []),
+        (b"::stop-commands::" + b"x" * (LONGEST_NAME - 17) + b"\n::add-mask::shown\n", []),
+        (b"::stop-commands::" + b"x" * (LONGEST_NAME - 16) + b"\n::add-mask::secret\n", [b"secret"]),
+        (b"x" * LONGEST_NAME + b"::add-mask::shown\n", []),
+    ],
+)
+def test_a_line_says_early_what_it_is(output: bytes, found: list[bytes]) -> None:
+    """Not one byte makes a difference, wherever the output is cut."""
+    for prefix in (b"", b"\n", b"x" * 2000 + b"\r\n"):
+        whole = prefix + output
+        assert values(whole) == found
+        for cut in (*range(1, 40), *range(len(prefix) + LONGEST_NAME - 5, len(prefix) + LONGEST_NAME + 5)):
+            assert values(whole[:cut], whole[cut:]) == found
+        assert values(*(whole[at : at + 1] for at in range(len(whole)))) == found
+
+
+@pytest.mark.parametrize("line", [b"x::add-mask", b"::add-mask::x"])
+def test_a_line_without_end_takes_no_memory(line: bytes) -> None:
+    reader = CommandReader()
+    piece = line * 1000
+    tracemalloc.start()
+    try:
+        for _ in range(300):
+            assert reader.read(piece) == []
+        assert tracemalloc.get_traced_memory()[0] < 2 * LONGEST_VALUE
+    finally:
+        tracemalloc.stop()
+    assert reader.read(b"\n::add-mask::secret\n")[-1].value == b"secret"
