@@ -99,7 +99,7 @@ async def test_killed_in_a_run_of_an_alarm(point: Point, relay: Relay) -> None:
     await relay.victim.stop_at(point)
     op = await relay.audit.call(relay.victim, "a", "remind", 0.05)
     await relay.victim.until_paused()
-    assert op.outcome == "ok"
+    assert op.outcome in ("ok", "unknown")  # its answer may be on its way when the alarm is due
     assert await relay.audit.has(f"alarm:{op.id}") is (point == "alarm_run_done")
     await relay.kill("a")
 
