@@ -1,0 +1,161 @@
+"""How expressions compare values of one kind and of different kinds."""
+
+from __future__ import annotations
+
+import pytest
+from expression_cases import Table, cases, check_value
+
+from buildsys.core.expressions import Value
+
+EQUALITY: Table = {
+    "Operators: GitHub ignores case when comparing strings": [
+        ("'a' == 'A'", True),
+        ("'a' != 'A'", False),
+        ("'abcxyz' == 'ABCXYZ'", True),
+        ("'a' == 'b'", False),
+        ("'ü' == 'Ü'", True),
+        ("'абв' == 'АБВ'", True),
+        ("'a' == 'a '", False),
+        ("github.ref == 'REFS/HEADS/MAIN'", True),
+    ],
+    "Runner: case is regarded letter by letter, the same in every language": [
+        ("'ς' == 'Σ'", True),
+        ("'ς' == '\u03c3'", True),
+        ("'ß' == 'SS'", False),
+        ("'ß' == 'ß'", True),
+        ("'i' == 'İ'", False),
+        ("'\u0131' == 'I'", False),
+        ("'\u017f' == 's'", False),
+        ("'é' == 'É'", True),
+    ],
+    "Operators: if the types do not match, both become numbers: null is 0": [
+        ("null == 0", True),
+        ("null == ''", True),
+        ("null == false", True),
+        ("null == 1", False),
+        ("null == 'null'", False),
+        ("null == null", True),
+        ("github.missing == ''", True),
+    ],
+    "Operators: true becomes 1 and false becomes 0": [
+        ("true == 1", True),
+        ("false == 0", True),
+        ("true == '1'", True),
+        ("true == 'true'", False),
+        ("false == ''", True),
+        ("true == 2", False),
+        ("true != 2", True),
+        ("true == true", True),
+        ("inputs.flag == true", True),
+        ("inputs.flag == 'true'", False),
+    ],
+    "Operators: a string becomes the number it says in any JSON format, '' 0, else NaN": [
+        ("1 == '1'", True),
+        ("'1' == 1", True),
+        ("0 == ''", True),
+        ("0 == '   '", True),
+        ("1000 == '1e3'", True),
+        ("-1.5 == '-1.5'", True),
+        ("1 == 'one'", False),
+        ("NaN == 'NaN'", False),
+        ("16 == matrix.node", True),
+        ("'16' == matrix.node", True),
+        ("'1' == '1.0'", False),
+    ],
+    "Runner: strings are read as numbers with space around, hexadecimal, octal and Infinity as well": [
+        ("' 123456.789 ' == 123456.789", True),
+        ("' +1 ' == 1", True),
+        ("'0xff' == 255", True),
+        ("' 0xFF ' == 255", True),
+        ("'0o10' == 8", True),
+        ("'0Xff' == 255", False),
+        ("'0x' == 0", False),
+        ("'0x1ffffffff' == 8589934591", False),
+        ("'0o8' == 8", False),
+        ("'Infinity' == Infinity", True),
+        ("'-Infinity' == -Infinity", True),
+        ("'infinity' == Infinity", False),
+        ("'1_000' == 1000", False),
+        ("'1,000' == 1000", False),
+        ("'\u0661' == 1", False),
+        ("'.5' == 0.5", True),
+        ("'5.' == 5", True),
+        ("'.' == 0", False),
+        ("'1e' == 1", False),
+    ],
+    "Operators: an array and an object become NaN": [
+        ("fromJSON('[]') == 0", False),
+        ("fromJSON('[]') == ''", False),
+        ("fromJSON('[1]') == 1", False),
+        ("fromJSON('{}') == null", False),
+        ("github == 'Object'", False),
+        ("github != 'Object'", True),
+    ],
+    "Operators: arrays and objects are equal only if they are the same instance": [
+        ("github == github", True),
+        ("github.event.labels == github.event.labels", True),
+        ("github != github", False),
+        ("fromJSON('[]') == fromJSON('[]')", False),
+        ("fromJSON('{}') != fromJSON('{}')", True),
+        ("github == matrix", False),
+        ("steps.nested == github", False),
+    ],
+    "Operators: NaN equals nothing": [("NaN == NaN", False), ("NaN != NaN", True), ("NaN == null", False)],
+}
+
+ORDER: Table = {
+    "Operators: < <= > >= of numbers": [
+        ("1 < 2", True),
+        ("2 < 1", False),
+        ("1 < 1", False),
+        ("1 <= 1", True),
+        ("1 > 1", False),
+        ("1 >= 1", True),
+        ("1.001 < 1.002", True),
+        ("-1 < 0", True),
+        ("Infinity > 1", True),
+        ("-Infinity < -1", True),
+    ],
+    "Operators: different types are ordered as numbers": [
+        ("null < 1", True),
+        ("null <= 0", True),
+        ("false < true", True),
+        ("true > false", True),
+        ("true < true", False),
+        ("true >= 1", True),
+        ("'10' > 9", True),
+        ("'1' < 2", True),
+        ("true < 'x'", False),
+    ],
+    "Operators: with NaN every ordering is false": [
+        ("NaN < 1", False),
+        ("NaN > 1", False),
+        ("NaN <= NaN", False),
+        ("NaN >= NaN", False),
+        ("'x' > 1", False),
+        ("'x' <= 1", False),
+        ("fromJSON('[]') < 1", False),
+        ("github < github", False),
+        ("github <= github", True),
+    ],
+    "Operators: strings are ordered without case; runner: as if in upper case": [
+        ("'abc' < 'def'", True),
+        ("'b' < 'a'", False),
+        ("'a' < 'B'", True),
+        ("'A' < 'b'", True),
+        ("'a' < '['", True),
+        ("'_' < 'a'", False),
+        ("'a' <= 'A'", True),
+        ("'a' >= 'A'", True),
+        ("'a' > 'A'", False),
+        ("'10' < '9'", True),
+        ("'a' < 'ab'", True),
+        ("'i' < 'İ'", True),
+        ("'\u0131' > 'I'", True),
+    ],
+}
+
+
+@pytest.mark.parametrize(("expression", "expected"), cases(EQUALITY, ORDER))
+def test_the_value_of(expression: str, expected: Value) -> None:
+    check_value(expression, expected)
