@@ -9,7 +9,7 @@ from probe import Setup, cluster
 
 from actors import Database
 
-AGAIN = {"test_alarms", "test_schedules", "test_storage", "test_turns"}
+AGAIN = {"test_alarms", "test_calls", "test_commits", "test_groups", "test_schedules", "test_storage", "test_turns"}
 """Modules whose tests of a node `alone` run again with every actor out of memory after each call."""
 
 ABOUT_MEMORY = {
@@ -23,8 +23,9 @@ ABOUT_MEMORY = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    kept = any(mark.args[0] == "alone" for mark in metafunc.definition.iter_markers("parametrize"))
     again = metafunc.module.__name__ in AGAIN and metafunc.function.__name__ not in ABOUT_MEMORY
-    if again and "alone" in metafunc.fixturenames:
+    if again and not kept and "alone" in metafunc.fixturenames:
         metafunc.parametrize("paranoid", [False, True], ids=["kept", "paranoid"])
 
 
