@@ -132,7 +132,7 @@ class LogFollower:
 
     def _look(self, length: int, *, complete: bool = False, patient: bool = True) -> Masked:
         """The first bytes of the data, masked."""
-        self._mask.learn(bytes(self._data[self._mask.learned - self.offset : length]))
+        self._mask.learn(bytes(memoryview(self._data)[self._mask.learned - self.offset : length]))
         if complete:
             self._mask.end()
         return self._mask.look(memoryview(self._data)[:length], complete=complete, patient=patient)
@@ -165,7 +165,7 @@ class LogFollower:
             frame=zstandard.compress(text, 1),
             at=self._at,
         )
-        self._mask.release(bytes(self._data[:length]))
+        self._mask.release(memoryview(self._data)[:length])
         del self._data[:length]
         self._held = None if self._held is None else max(self._held - length, 0)
         self._first, self._released = now, now

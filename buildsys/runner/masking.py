@@ -119,10 +119,10 @@ class StepMask:
         held = min(searched, len(text) - (begun if patient or begun >= SHORTEST else 0))
         return Masked(text, first=first, runs=_runs(found, first=first, offset=offset), held=held)
 
-    def release(self, data: bytes) -> None:
+    def release(self, data: bytes | memoryview) -> None:
         """These next bytes are out; only a secret's beginning may be wanted of them again."""
         self.offset += len(data)
-        self._behind = (self._behind + data)[1 - LONGEST :]
+        self._behind = (self._behind + data[1 - LONGEST :])[1 - LONGEST :]
         self._values = [value for value in self._values if value[1] > self.offset]
 
     def _add(self, commands: Iterable[AddMask]) -> None:
