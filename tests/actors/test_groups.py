@@ -132,6 +132,7 @@ async def test_a_fenced_actor_of_50_fails_alone_and_writes_nothing(alone: Setup,
     assert await alone.get("17").increment() == 2
 
 
+@KEPT
 async def test_an_owner_without_a_lease_writes_nothing(alone: Setup, database: Database) -> None:
     await asyncio.gather(alone.get("a").increment(), alone.get("b").increment())
     await database.pool.execute("UPDATE actors.nodes SET lease_until = now() - interval '1 minute'")
