@@ -105,7 +105,7 @@ class LogBatch(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
 
     `lines` counts the frame's lines, an unterminated last one included. `at` is when the first byte was read. Batches
     end at a line's end, except where a line stayed open for a second or grew past the batch size: such a line is cut.
-    `commands` are those among the lines, masked as they are.
+    `commands` are those among the lines, masked as they are. `truncated`: behind it a limit cut the step's output.
     """
 
     step: Count
@@ -115,6 +115,7 @@ class LogBatch(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     frame: Annotated[bytes, msgspec.Meta(max_length=FRAME_LIMIT)]
     at: Moment
     commands: Annotated[tuple[LogCommand, ...], msgspec.Meta(max_length=MAX_COMMANDS)] = ()
+    truncated: bool = False
 
     def __post_init__(self) -> None:
         if any(command.line >= self.lines for command in self.commands):

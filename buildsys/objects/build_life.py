@@ -22,7 +22,7 @@ from buildsys.core.assignment import (
     StepStopped,
 )
 from buildsys.core.build import Outcome, State
-from buildsys.core.logs import END, GAP, LINES, LogChange
+from buildsys.core.logs import END, GAP, LINES, TRUNCATED, LogChange
 from buildsys.core.plan import JobPlan, Plan
 
 WORST_FIRST = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.CANCELED, Outcome.FAILED)
@@ -254,6 +254,8 @@ class BuildLife:
                 commands=batch.commands,
             )
         )
+        if batch.truncated:
+            self._tell(TRUNCATED, batch.at, job=job.plan.id, step=step.number, reason="the log's limit was reached")
         return True
 
     def _step_stopped(self, job: JobLife, item: StepStopped) -> None:

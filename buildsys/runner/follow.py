@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import zstandard
 
 from buildsys.core.assignment import LogBatch
+from buildsys.core.commands import CommandScanner
 from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.masking import Masked, StepMask
 
@@ -36,10 +37,11 @@ class LogFollower:
     byte is held back until the end: at the log's limit, behind which nothing is read, and where all is masked.
     """
 
-    def __init__(self, *, folder: JobFolder, mask: StepMask, log_limit: int) -> None:
+    def __init__(self, *, folder: JobFolder, mask: StepMask, commands: CommandScanner, log_limit: int) -> None:
         self.step = mask.step
         self._folder = folder
         self._mask = mask
+        self._commands = commands
         self._marker = folder.marker if mask.step != SETUP else b""
         self._limit = kept(log_limit) if mask.step != SETUP else None
         self._file: int | None = None
@@ -85,7 +87,8 @@ class LogFollower:
             known -= len(end)
         masked = self._look(known, complete=complete)
         if complete and masked.cut(known) == known:
-            return self._release(self._noted(masked.text(known), ended=found >= 0), known, now)
+            truncated = found < 0 and self._is_over_limit()
+            return self._release(self._noted(masked.text(known), truncated), known, now, truncated=truncated)
         cut = masked.cut(self._data.rfind(b"\n", 0, known) + 1) or masked.cut(known)
         return self._release(masked.text(cut), cut, now)
 
@@ -137,12 +140,12 @@ class LogFollower:
             self._mask.end()
         return self._mask.look(memoryview(self._data)[:length], complete=complete, patient=patient)
 
-    def _noted(self, text: bytes, *, ended: bool) -> bytes:
+    def _noted(self, text: bytes, truncated: bool) -> bytes:
         """The last of the output, and why it may not be all that there was to show."""
         notes: list[bytes] = []
         if self._mask.is_closed:
             notes.append(b"the job added more secrets than are kept; all that it printed from there on is masked")
-        if not ended and self._is_over_limit():
+        if truncated:
             notes.append(b"the step's log limit of %d bytes was reached; the rest was not kept" % (self._limit or 0))
         for note in notes:
             text += (b"" if text.endswith(b"\n") else b"\n") + b"buildsys: " + note + b"\n"
@@ -153,7 +156,7 @@ class LogFollower:
             return False
         return os.fstat(self._file).st_size > self._limit or self._folder.is_truncated(self.step)
 
-    def _release(self, text: bytes, length: int, now: float) -> LogBatch | None:
+    def _release(self, text: bytes, length: int, now: float, *, truncated: bool = False) -> LogBatch | None:
         """A batch of the first bytes of the data, which are shown as `text`."""
         if length == 0:
             return None
@@ -164,6 +167,8 @@ class LogFollower:
             lines=text.count(b"\n") + (not text.endswith(b"\n")),
             frame=zstandard.compress(text, 1),
             at=self._at,
+            commands=self._commands.scan(text) if self.step != SETUP else (),
+            truncated=truncated,
         )
         self._mask.release(memoryview(self._data)[:length])
         del self._data[:length]

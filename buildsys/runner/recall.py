@@ -1,10 +1,11 @@
-"""What a job's log says about secrets, read again by a runner that was started anew."""
+"""What a job's log says about secrets and commands, read again by a runner that was started anew."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 
+from buildsys.core.commands import CommandScanner
 from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.masking import Masks, StepMask
 
@@ -27,6 +28,14 @@ def recall(masks: Masks, *, folder: JobFolder, step: int, offset: int, limit: in
         mask.learn(data)
         mask.release(data)
     return mask if mask.offset == offset else StepMask(masks, step=step, offset=offset)
+
+
+def recall_commands(*, folder: JobFolder, step: int, offset: int) -> CommandScanner:
+    """What a step's output up to a raw offset says about the commands behind it."""
+    scanner = CommandScanner()
+    for data in _pieces(folder, step, offset):
+        scanner.scan(data)
+    return scanner
 
 
 def _printed(folder: JobFolder, step: int, limit: int) -> Iterator[bytes]:

@@ -36,7 +36,7 @@ from buildsys.runner.interruption import Cause, Interruption
 from buildsys.runner.masking import Masks
 from buildsys.runner.orchestrator import Orchestrator
 from buildsys.runner.pace import Pace, backoff
-from buildsys.runner.recall import recall
+from buildsys.runner.recall import recall, recall_commands
 from buildsys.runner.sequence import advance, counts
 
 Mark = ContainerStarted | StepStarted | StepStopped | JobStopped
@@ -231,7 +231,8 @@ class Reporter:
             self._follower.close()
         limit = self._assignment.log_limit
         mask = recall(self._masks, folder=self._folder, step=step, offset=offset, limit=kept(limit))
-        self._follower = LogFollower(folder=self._folder, mask=mask, log_limit=limit)
+        commands = recall_commands(folder=self._folder, step=step, offset=offset)
+        self._follower = LogFollower(folder=self._folder, mask=mask, commands=commands, log_limit=limit)
         return self._follower
 
 

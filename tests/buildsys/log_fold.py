@@ -79,7 +79,7 @@ def _take(found: Fold, record: LogRecord) -> None:
             build |= {"stopping": "timed_out", "reason": data["reason"]}
         case "end":
             build |= {"state": "stopped", "stopped_at": at, "outcome": data["outcome"], "reason": data["reason"]}
-        case "gap" | "group_started" | "group_ended" | "annotation":
+        case "gap" | "truncated" | "group_started" | "group_ended" | "annotation":
             pass  # says something of the output, and changes nothing
         case kind:
             assert kind == "lines", f"the log has a record that says nothing: {kind}"

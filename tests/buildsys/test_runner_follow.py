@@ -13,6 +13,7 @@ import zstandard
 from masking_reference import masked
 
 from buildsys.core.assignment import LogBatch
+from buildsys.core.commands import CommandScanner
 from buildsys.core.plan import StepPlan
 from buildsys.runner.folder import JobFolder
 from buildsys.runner.follow import FLOOD, LogFollower, kept
@@ -41,7 +42,7 @@ def step(folder: JobFolder, number: int = STEP) -> Path:
 def follower(folder: JobFolder, *secrets: str, offset: int = 0, log_limit: int = 1 << 30) -> LogFollower:
     """As a runner that was just started has it."""
     mask = recall(Masks(secrets), folder=folder, step=STEP, offset=offset, limit=kept(log_limit))
-    return LogFollower(folder=folder, mask=mask, log_limit=log_limit)
+    return LogFollower(folder=folder, mask=mask, commands=CommandScanner(), log_limit=log_limit)
 
 
 def append(folder: JobFolder, data: bytes, *, number: int = STEP) -> None:

@@ -331,6 +331,7 @@ async def test_the_log_limit_says_so(bench: Bench) -> None:
     assert job.logs[1].startswith(printed)
     assert job.logs[1].endswith(b"\nbuildsys: the step's log limit of 4096 bytes was reached; the rest was not kept\n")
     assert job.codes[1] == 5
+    assert [batch.truncated for batch in job.batches if batch.step == 1][-1:] == [True]
 
 
 async def test_a_slow_fetch_shows_that_it_lives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
