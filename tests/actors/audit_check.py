@@ -92,7 +92,7 @@ def _durable(rows: list[Row], ops: list[Op]) -> Iterator[str]:
         if op_id.removeprefix("alarm:") not in asked:
             yield f"{op_id} happened, and nobody asked for it"
     for op in ops:
-        if op.method == "read":
+        if op.method in ("read", "block"):
             continue
         values = [row.value for row in found.get(op.id, [])]
         if op.outcome == "ok" and op.value not in values:
@@ -115,7 +115,7 @@ def _linear(rows: list[Row], ops: list[Op]) -> Iterator[str]:
     last = max(durable.values(), default=0)
     placed: list[tuple[float, Op]] = []
     for op in ops:
-        if op.method == "read":
+        if op.method in ("read", "block"):
             if op.outcome != "ok" or op.value is None:
                 continue
             if op.value > last:
