@@ -2,6 +2,7 @@
 
 build       states, outcomes, and what is known of a build, its jobs and steps
 workflow    the workflow file, decoded with positions
+expressions GitHub's `${{ }}`: read, checked, evaluated (no workflow uses them yet)
 plan        what a workflow asks to be run: jobs and steps
 trigger     an event, and whether a workflow wants it
 assignment  a job offered to runners, and what a runner reports back

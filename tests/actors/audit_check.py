@@ -115,7 +115,7 @@ def _linear(rows: list[Row], ops: list[Op]) -> Iterator[str]:
     last = max(durable.values(), default=0)
     placed: list[tuple[float, Op]] = []
     for op in ops:
-        if op.method in ("read", "block"):
+        if op.method == "read":
             if op.outcome != "ok" or op.value is None:
                 continue
             if op.value > last:
