@@ -111,7 +111,7 @@ class Saboteur:
         part.pause()
         assert part.process is not None
         os.waitid(os.P_PID, part.process.pid, os.WSTOPPED | os.WNOWAIT)
-        long = LEASE + 2 if part.role == "orchestrator" else 6.0
+        long = 6.0 if part.role == "runner" else LEASE + 2  # the API has objects, too
         await asyncio.sleep(self._chance.choice([0.3, 2.0, long]))
         part.resume()
         return True

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from buildsys.postgres import EmbeddedPostgres
 ARCHIVE_AFTER = "2"
 SLOTS = "5"
 BUCKET = "logs"
+PATIENCE = 400.0
+"""Seconds for an answer, however much is disturbed meanwhile."""
 
 
 class Part(System):
@@ -83,21 +86,27 @@ class Installation:
 
     async def ask(self, path: str, **headers: str) -> bytes:
         """What the API answers, once it does."""
+        failed: Counter[str] = Counter()
 
         async def answer() -> tuple[bytes] | None:
             timeout = aiohttp.ClientTimeout(total=30)
             try:
                 async with aiohttp.ClientSession(self.api.url, headers=self.api.headers, timeout=timeout) as session:
                     async with session.get(f"/api/v1{path}", headers=headers) as response:
-                        if response.status >= 500:
-                            return None
                         body = await response.read()
+                        if response.status >= 500:
+                            failed[f"{response.status} {body[:200]!r}"] += 1
+                            return None
                         assert response.status == 200, f"{path}: {response.status} {body[:500]!r}"
                         return (body,)
-            except (aiohttp.ClientError, OSError, TimeoutError):
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                failed[type(error).__name__] += 1
                 return None
 
-        answered: tuple[bytes] = await until(answer, within=120, what=f"an answer to {path}")
+        try:
+            answered: tuple[bytes] = await until(answer, within=PATIENCE)
+        except TimeoutError:
+            raise AssertionError(f"no answer to {path} in {PATIENCE:g} s: {dict(failed)}") from None
         return answered[0]
 
     async def push(self, secret: str, **push: Any) -> None:
@@ -109,7 +118,7 @@ class Installation:
             except (aiohttp.ClientError, OSError, TimeoutError):
                 return False
 
-        await until(delivered, within=120, what="the push to be taken")
+        await until(delivered, within=PATIENCE, what="the push to be taken")
 
     def kill_postgres(self) -> None:
         (pid,) = (self.folder / "postgres").glob("**/postmaster.pid")
