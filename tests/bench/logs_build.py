@@ -94,12 +94,16 @@ class Product:
         return builds * lines / float(took)
 
     async def first_seen(self, ticks: int) -> list[float]:
-        """Milliseconds from when a quiet step prints a line until a follower has it."""
-        build = await self.start(f"for i in $(seq {ticks}); do date +%s%N; sleep 0.2; done")
+        """Milliseconds from when a quiet step prints a line until a follower has it.
+
+        Each line says how long this machine has been up, in hundredths of a second that are begun.
+        """
+        build = await self.start(f"for i in $(seq {ticks}); do read up rest < /proc/uptime; echo $up; sleep 0.2; done")
         late = []
         async for _, kind, data in self._running.system.events(str(build)):
             if kind == "lines" and data["step"] == 1:
-                late += [time.time() * 1e3 - int(line) / 1e6 for line in data["lines"]]
+                up = time.clock_gettime(time.CLOCK_BOOTTIME)
+                late += [(up - float(line)) * 1e3 for line in data["lines"]]
         assert len(late) == ticks
         return late
 
