@@ -16,8 +16,8 @@ from ahocorasick_rs import BytesAhoCorasick, MatchKind
 LONGEST_NAME = 1024
 """Bytes at the beginning of a line that must say which command it is, so that little of an open line is remembered."""
 
-LONGEST_VALUE = 64 << 10
-"""Bytes of the longest value. A secret of GitHub has up to 48 KB."""
+LONGEST_VALUE = 16 << 10
+"""Bytes of the longest value. A key or a configuration file has some thousand."""
 
 _COMMANDS = frozenset(
     b"add-mask add-matcher add-path debug echo endgroup error group internal-set-repo-path notice pause-logging "

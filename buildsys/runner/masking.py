@@ -28,8 +28,8 @@ MOST_BEGINNINGS = 32_000
 """Beginnings of secrets that are looked at in one go, which takes a moment."""
 
 MOST_ADDED = 1000
-MOST_ADDED_BYTES = 256 << 10
-"""How many values, and bytes of them, a job may add. It is hostile, and could fill the runner's memory with more."""
+MOST_ADDED_BYTES = 64 << 10
+"""How many values, and bytes of them, a job may add. It is hostile: in all forms, this much may take 160 MB."""
 
 
 class Masks:
@@ -44,6 +44,7 @@ class Masks:
         self.known = {SETUP}
         self.closed: Place | None = None
         self._added: dict[bytes, Place] = {}
+        self._added_bytes = 0
         self.patterns.add({form for secret in secrets for form in forms(secret.encode())}, since=(SETUP, 0))
 
     def add(self, value: bytes | None, *, since: Place) -> None:
@@ -51,21 +52,19 @@ class Masks:
         if value is None or (value not in self._added and not self._has_room(value)):
             self.closed = min(since, self.closed or since)
         elif since < self._added.get(value, LATEST):
+            self._added_bytes += len(value) if value not in self._added else 0
             self._added[value] = since
             self.patterns.add(forms(value), since=since)
 
     def mask(self, text: str) -> str:
         """A text of the runner's own, without what is a secret by now."""
         data = text.encode(errors="replace")
-        found, _ = self.patterns.find(data, place=LATEST)
-        return (
-            Masked(data, first=0, runs=_runs(found, first=0, offset=0), held=len(data))
-            .text(len(data))
-            .decode(errors="replace")
-        )
+        found, end = self.patterns.find(data, place=LATEST)
+        masked = Masked(data, first=0, runs=_runs(found, first=0, offset=0), held=end)
+        return masked.text(end).decode(errors="replace")
 
     def _has_room(self, value: bytes) -> bool:
-        return len(self._added) < MOST_ADDED and sum(map(len, self._added)) + len(value) <= MOST_ADDED_BYTES
+        return len(self._added) < MOST_ADDED and self._added_bytes + len(value) <= MOST_ADDED_BYTES
 
 
 class StepMask:

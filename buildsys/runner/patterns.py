@@ -16,7 +16,7 @@ HEAD = 4
 """Bytes by which strings are looked for. Up to 64 different heads of that length are found at the memory's speed."""
 
 MOST_HEADS_IN_DFA = 8192
-"""The fastest automaton takes some 10 KiB for each head."""
+"""The fastest automaton takes up to 4 KiB for each head."""
 
 STRIDE = 64 << 10
 """Bytes that are searched at a time: all that is found in them takes memory."""
@@ -105,7 +105,7 @@ class Patterns:
             lengths = self._lengths.setdefault(pattern[:HEAD], [])
             if len(pattern) not in lengths:
                 self._lengths[pattern[:HEAD]] = sorted([*lengths, len(pattern)], reverse=True)
-            self._sizes = sorted({*self._sizes, len(pattern[:HEAD])}, reverse=True)
+        self._sizes = sorted({*self._sizes, *map(len, heads)}, reverse=True)
         while heads and self._layers and len(self._layers[-1][0]) <= len(heads):
             heads |= self._layers.pop()[0]
         if heads:
