@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from string import ascii_letters, digits
 
 LONGEST = 64
 """Bytes of the longest form. A longer one is cut into pieces of this length that overlap."""
@@ -23,17 +24,20 @@ WRAPS = (64, 76)
 _PLAIN_EVERYWHERE = re.compile(rb"[A-Za-z0-9._-]*")
 
 _PLAIN_IN_URLS = (
-    "-._~",  # RFC 3986, unreserved
-    "-._~/",  # urllib.parse.quote
-    "-._~!*'()",  # encodeURIComponent
-    "-._~!*'();,/?:@&=+$#",  # encodeURI
-    "-._*",  # application/x-www-form-urlencoded of WHATWG
-    "-._",  # the same of older tools
+    b"-._~",  # RFC 3986, unreserved
+    b"-._~/",  # urllib.parse.quote
+    b"-._~!*'()",  # encodeURIComponent
+    b"-._~!*'();,/?:@&=+$#",  # encodeURI
+    b"-._*",  # application/x-www-form-urlencoded of WHATWG
+    b"-._",  # the same of older tools
 )
-_URL_ESCAPES = tuple(
-    {byte: escape % byte for byte in range(256) if not (byte < 128 and chr(byte).isalnum()) and chr(byte) not in plain}
-    for plain in _PLAIN_IN_URLS
-    for escape in ("%%%02X", "%%%02x")
+_ESCAPED_BY_PERCENT = (
+    *(frozenset(range(256)).difference(ascii_letters.encode(), digits.encode(), plain) for plain in _PLAIN_IN_URLS),
+    frozenset(b"%\r\n"),  # values of workflow commands
+    frozenset(b"%\r\n:,"),  # their properties
+)
+_PERCENT_ESCAPES = tuple(
+    {byte: escape % byte for byte in escaped} for escaped in _ESCAPED_BY_PERCENT for escape in ("%%%02X", "%%%02x")
 )
 _JSON_ALSO = ("", "<>&", "<>&'\"+`")
 """Characters that writers of JSON escape beside those that they must: none; Go's; those of .NET."""
@@ -78,7 +82,7 @@ def _encoded(value: bytes) -> Iterator[bytes]:
     yield from _in_base64(value)
     if _PLAIN_EVERYWHERE.fullmatch(value):
         return
-    yield from _in_urls(value)
+    yield from _with_percent(value)
     text = value.decode(errors="surrogateescape")
     for form in (*_in_json(text), *_in_shells(text), *_in_markup(text)):
         yield form.encode(errors="surrogateescape")
@@ -104,8 +108,9 @@ def _wrapped(text: bytes) -> Iterator[bytes]:
         yield b"\n".join(text[start : start + width] for start in range(0, len(text), width))
 
 
-def _in_urls(value: bytes) -> Iterator[bytes]:
-    for escapes in _URL_ESCAPES:
+def _with_percent(value: bytes) -> Iterator[bytes]:
+    """As URLs, forms and workflow commands hold it."""
+    for escapes in _PERCENT_ESCAPES:
         form = value.decode("latin-1").translate(escapes).encode()
         yield form
         yield form.replace(b"%20", b"+")

@@ -147,8 +147,9 @@ class MemoryOrchestrator:
         assert report.build == self.jobs[id].assignment.build
         if self._strikes() and self._past[id] and self.jobs[id].stopped is None:
             vars(self.jobs[id]).update(vars(deepcopy(self._random.choice(self._past[id]))))
-        for item in report.items:
-            self.jobs[id].add(item)
+        else:  # what was sent for a later state would leave a hole in an earlier one
+            for item in report.items:
+                self.jobs[id].add(item)
         if self._faults and self.jobs[id].stopped is None:
             self._past[id] = [*self._past[id][-3:], deepcopy(self.jobs[id])]
         reply = ReportReply(position=self.jobs[id].position, cancel=id in self._canceled)

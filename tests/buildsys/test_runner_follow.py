@@ -244,7 +244,7 @@ def test_no_secret_in_any_cut(folder: JobFolder) -> None:
 
 def test_a_secret_s_beginning_is_held(folder: JobFolder, clock: Clock) -> None:
     """Four bytes of it until it is known what it is; fewer for a second after they came, and then what follows goes."""
-    log = follower(folder, "hunter2")
+    log = follower(folder, "hunter-z")
     append(folder, b"a hunt")
     assert log.take() is None
     clock.now += 5.0
@@ -257,7 +257,7 @@ def test_a_secret_s_beginning_is_held(folder: JobFolder, clock: Clock) -> None:
     assert log.take() is None
     clock.now += 0.2
     assert text(log.take()) == b"hun"
-    append(folder, b"ter2")
+    append(folder, b"ter-z")
     clock.now += 0.1
     assert log.take() is None
     clock.now += 1.5

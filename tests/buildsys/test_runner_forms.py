@@ -48,6 +48,10 @@ def in_upper_case(text: str) -> str:
     return re.sub(r"(?<=\\u)[0-9a-f]{4}", lambda found: found[0].upper(), text)
 
 
+def in_command(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
 WRITERS: dict[str, Callable[[str], str]] = {
     "as it is": lambda secret: secret,
     "json": json.dumps,
@@ -65,6 +69,8 @@ WRITERS: dict[str, Callable[[str], str]] = {
     "encodeURIComponent": lambda secret: quote(secret, safe="!*'()"),
     "encodeURI": lambda secret: quote(secret, safe="!*'();,/?:@&=+$#"),
     "form of WHATWG": lambda secret: quote_plus(secret, safe="*").replace("~", "%7E"),
+    "workflow command": in_command,
+    "property of a command": lambda secret: in_command(secret).replace(":", "%3A").replace(",", "%2C"),
     "shlex": shlex.quote,
     "shell, single quotes": lambda secret: "'" + secret.replace("'", "'\\''") + "'",
     "html": html.escape,

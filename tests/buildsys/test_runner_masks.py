@@ -78,3 +78,12 @@ async def test_the_reason_of_an_end_is_masked(bench: Bench) -> None:
     assert job.stopped.outcome is Outcome.ERRORED
     assert "wrote its own status" in (job.stopped.reason or "")
     assert SECRET not in (job.stopped.reason or "")
+
+
+async def test_what_commands_say_is_masked(bench: Bench) -> None:
+    """They are told apart from the log, unescaped."""
+    await bench.start()
+    job = await bench.run('echo "::error title=it is a%25b%3A c%0Ad::it is a%25b: c%0Ad"', secrets=("a%b: c\nd",))
+    assert [(said.title, said.message) for batch in job.batches for said in batch.commands] == [
+        ("it is ***", "it is ***")
+    ]
