@@ -42,8 +42,8 @@ class Job:
         self.codes: dict[int, int | None] = {}
         self.stopped: JobStopped | None = None
 
-    def add(self, item: Item) -> None:
-        """Take the item if it is the next one; a duplicate or one behind a hole changes nothing."""
+    def add(self, item: Item) -> bool:
+        """Take the item if it is the next one; a duplicate changes nothing. False: it leaves a hole before it."""
         position = self.position
         assert self.stopped is None or isinstance(item, JobStopped), "an item behind the last one"
         match item:
@@ -52,7 +52,9 @@ class Job:
             case StepStarted() if item.step not in position.started:
                 assert set(position.started) <= set(position.stopped), "two steps at a time"
                 self.position = replace(position, step=item.step, offset=0, started=(*position.started, item.step))
-            case LogBatch() if item.step == position.step and item.offset == position.offset:
+            case LogBatch() if item.step == position.step and item.end > position.offset:
+                if item.offset != position.offset:
+                    return False
                 assert item.step in position.started
                 assert item.step not in position.stopped, "output of a stopped step"
                 assert item.end > item.offset
@@ -67,6 +69,7 @@ class Job:
                 self.position = replace(position, stopped={**position.stopped, item.step: item.outcome})
             case JobStopped() if self.stopped is None and set(position.started) <= set(position.stopped):
                 self.stopped = item
+        return True
 
     @property
     def outcomes(self) -> dict[int, Outcome]:
@@ -147,9 +150,11 @@ class MemoryOrchestrator:
         assert report.build == self.jobs[id].assignment.build
         if self._strikes() and self._past[id] and self.jobs[id].stopped is None:
             vars(self.jobs[id]).update(vars(deepcopy(self._random.choice(self._past[id]))))
-        else:  # what was sent for a later state would leave a hole in an earlier one
-            for item in report.items:
-                self.jobs[id].add(item)
+            self._replies[id] = [ReportReply(position=self.jobs[id].position)]
+            return self._replies[id][0]
+        for item in report.items:
+            if not self.jobs[id].add(item):
+                break
         if self._faults and self.jobs[id].stopped is None:
             self._past[id] = [*self._past[id][-3:], deepcopy(self.jobs[id])]
         reply = ReportReply(position=self.jobs[id].position, cancel=id in self._canceled)
