@@ -33,8 +33,14 @@ def recall(masks: Masks, *, folder: JobFolder, step: int, offset: int, limit: in
 def recall_commands(*, folder: JobFolder, step: int, offset: int) -> CommandScanner:
     """What a step's output up to a raw offset says about the commands behind it."""
     scanner = CommandScanner()
+    rest = b""
     for data in _pieces(folder, step, offset):
-        scanner.scan(data)
+        lines, newline, rest = (rest + data).rpartition(b"\n")
+        scanner.scan(lines + newline)
+        if len(rest) > PIECE:
+            scanner.scan(rest)
+            rest = b""
+    scanner.scan(rest)
     return scanner
 
 

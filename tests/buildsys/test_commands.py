@@ -105,6 +105,11 @@ def test_a_parted_line_is_no_command(cut: int) -> None:
     assert scan(line[:cut], line[cut:] + b"::endgroup::\n") == [{"line": 1, "kind": "group_ended"}]
 
 
+def test_nothing_parts_no_line() -> None:
+    assert scan(b"", b"::error::1\n", b"", b"::error::2\n") == [error("1"), error("2")]
+    assert scan(b"::err", b"", b"or::1\n::error::2\n") == [error("2", line=1)]
+
+
 def test_there_are_so_many_and_no_more() -> None:
     flood = b"::error::e\n" * (MAX_ANNOTATIONS + 10) + b"::warning::w\n" + b"::group::g\n" * (MAX_GROUPS + 10)
     found = scan(flood, flood)
