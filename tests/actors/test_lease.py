@@ -208,6 +208,7 @@ async def test_a_hung_loop_loses_the_lease_and_answers_nothing_afterwards(databa
         await until(lambda: one.statistics().lease_left > 0)
         assert await database.pool.fetchval("SELECT incarnation FROM actors.nodes WHERE id = 'one'") == 2
         assert await blockers.get("a").value() == 2
+        await until(lambda: one.statistics().last_held is not None)  # it is noted by the next look, in another thread
         held = one.statistics().last_held
         assert held is not None
         assert held.code == "Blocker.block"
