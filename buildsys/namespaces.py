@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import structlog
 
-from actors import Namespace, Node, Retry
+from actors import ActorUnavailable, Namespace, Node, Retry
 from buildsys.adapters.git import GitReader
 from buildsys.adapters.github import GitHub
 from buildsys.config import Config
@@ -22,6 +25,11 @@ from buildsys.store.archives import Archives, Rules
 from buildsys.store.assignments import Assignments
 from buildsys.store.hints import Hints
 from buildsys.web.services import Stores
+
+logger = structlog.get_logger(__name__)
+
+PATIENCE = 60.0
+"""Seconds in which a start makes sure of the singletons: longer than a dead node's lease."""
 
 RETRIED_FOR_EVER = Retry.forever(cap=5.0)
 """The system's own singletons never give up: without them nothing is built."""
@@ -136,9 +144,25 @@ def declare_singletons(node: Node, given: Given, builds: Namespace[BuildBuddy], 
 
 
 async def ensure_singletons(namespaces: Namespaces, *, start_scheduler: bool, archives: bool) -> None:
-    """Make sure that they are awake, which they stay. Without `start_scheduler` nobody looks at the queue."""
+    """Make sure that they are awake, which they stay. Without `start_scheduler` nobody looks at the queue.
+
+    The node that has one of them may be ending just now: it is asked again. Raises `ActorUnavailable` after `PATIENCE`.
+    """
     if start_scheduler:
-        await namespaces.schedulers.ensure(scheduler.SINGLETON)
-    await namespaces.triggers.ensure(triggers.SINGLETON)
+        await _ensure(namespaces.schedulers, scheduler.SINGLETON)
+    await _ensure(namespaces.triggers, triggers.SINGLETON)
     if archives:
-        await namespaces.retentions.ensure(retention.SINGLETON)
+        await _ensure(namespaces.retentions, retention.SINGLETON)
+
+
+async def _ensure(namespace: Namespace[Any], name: str) -> None:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE
+    while True:
+        try:
+            return await namespace.ensure(name)
+        except ActorUnavailable as error:
+            if loop.time() > until:
+                raise
+            logger.info("not_ensured_yet", actor=f"{namespace.name}/{name}", error=str(error))
+        await asyncio.sleep(0.2)
