@@ -56,7 +56,8 @@ class Call:
         """What the turn does; the result is packed."""
         self.begun = True
         if self.method is None:
-            activation.ensure(msgspec.msgpack.decode(self.arguments, type=str))  # type: ignore[arg-type]
+            assert isinstance(self.arguments, bytes)
+            activation.ensure(msgspec.msgpack.decode(self.arguments, type=str))
             return None
         return self.method.pack_result(await self.method.call(activation.instance, self.arguments))
 
@@ -122,7 +123,8 @@ class Pending(Call, Coroutine[Any, Any, Any]):
     def to_wire(self) -> SentCall:
         """The call as another node gets it."""
         if self.method is None:
-            return SentCall(method=ENSURE, arguments=self.arguments, left=self.left)  # type: ignore[arg-type]
+            assert isinstance(self.arguments, bytes)
+            return SentCall(method=ENSURE, arguments=self.arguments, left=self.left)
         return SentCall(method=self.method.name, arguments=self.method.encoded(self.arguments), left=self.left)
 
     def __await__(self) -> Generator[Any, Any, Any]:

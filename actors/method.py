@@ -170,7 +170,7 @@ def _is_plain(value: Any, types: frozenset[type]) -> bool:
     if kind not in types:
         return False
     if kind is int:
-        return LEAST <= value <= MOST  # type: ignore[no-any-return]
+        return bool(LEAST <= value <= MOST)
     return kind is not str or (len(value) <= SMALL and value.isascii())
 
 

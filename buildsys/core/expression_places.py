@@ -15,7 +15,10 @@ from buildsys.core.expression_functions import STATUS
 from buildsys.core.expression_tree import Call, Context, Node, Problem, suggestion, walk
 
 CONTEXTS = frozenset(
-    "github env vars job jobs steps runner secrets strategy matrix needs inputs buildsys".split()  # noqa: SIM905
+    {
+        *("github", "env", "vars", "job", "jobs", "steps", "runner"),
+        *("secrets", "strategy", "matrix", "needs", "inputs", "buildsys"),
+    }
 )
 
 _SPECIAL = STATUS | {"hashFiles"}

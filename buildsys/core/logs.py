@@ -7,7 +7,8 @@ same while the build runs, after a restart and in history.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 import msgspec
 import zstandard
@@ -61,6 +62,21 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     data: dict[str, Any] | None = None
     mac: bytes = b""
+
+
+class LogReader(Protocol):
+    """Logs, wherever they are."""
+
+    async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
+        """At most `size` records holding entries behind the cursor `after`; the first may begin before it.
+
+        Fewer only at the log's end.
+        """
+        ...
+
+    async def last(self, build: UUID) -> int:
+        """The cursor of the last entry; 0 where there is none."""
+        ...
 
 
 class BadFrame(BuildsysError):

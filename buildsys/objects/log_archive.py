@@ -18,7 +18,7 @@ import structlog
 
 from buildsys.core.archive import ArchiveWriter, BadArchive, Page, Place, Root, read_page, records, span
 from buildsys.core.blobs import Blobs, BlobsUnavailable
-from buildsys.core.logs import LogRecord
+from buildsys.core.logs import LogReader, LogRecord
 from buildsys.errors import BuildsysError
 from buildsys.store.archives import Archive, Archives
 
@@ -47,14 +47,8 @@ class LogDeleted(BuildsysError):
     status = 410
 
 
-class StoredLogs(Protocol):
+class StoredLogs(LogReader, Protocol):
     """Logs in the database."""
-
-    async def read(self, build: UUID, *, after: int, size: int) -> list[LogRecord]:
-        """At most `size` records holding entries behind the cursor `after`; the first may begin before it."""
-
-    async def last(self, build: UUID) -> int:
-        """The cursor of the last entry; 0 where there is none."""
 
     async def drop(self, build: UUID, *, size: int) -> int:
         """Delete the first records of an archived log, at most `size`; how many there were."""

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
 from uuid import UUID
 
 from buildsys.core.build import State
-from buildsys.core.logs import BadFrame, LogRecord, unfold
+from buildsys.core.logs import BadFrame, LogReader, LogRecord, unfold
 from buildsys.core.seal import Verdict, Verifier
 from buildsys.store.builds import Builds
 
 PAGE = 64
 """Records that are read and checked at once; each may stand for 1 MiB."""
-
-
-class LogReader(Protocol):
-    async def read(self, build: UUID, *, after: int, size: int) -> list[LogRecord]:
-        """At most `size` records holding entries behind the cursor `after`; the first may begin before it."""
 
 
 class LogVerification:

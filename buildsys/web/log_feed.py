@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
 
-from buildsys.core.logs import END, LogRecord
+from buildsys.core.logs import END, LogReader, LogRecord
 from buildsys.errors import NotFound
 from buildsys.web.log_events import Event, behind, event
 
@@ -31,11 +31,6 @@ WINDOW = 1 << 20
 
 RECORDS = 16
 """How many records are read at once; each may stand for 1 MiB."""
-
-
-class LogReader(Protocol):
-    async def read(self, build: UUID, *, after: int, size: int) -> list[LogRecord]:
-        """At most `size` records holding entries behind the cursor `after`; the first may begin before it."""
 
 
 class Subscriber(Protocol):

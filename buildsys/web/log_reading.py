@@ -10,10 +10,9 @@ from uuid import UUID
 
 import msgspec
 
-from buildsys.core.logs import END, LINES, LogEntry, LogRecord
+from buildsys.core.logs import END, LINES, LogEntry, LogReader, LogRecord
 from buildsys.web.codec import BadRequest, Text
 from buildsys.web.log_events import Filter, Piece, behind, entries
-from buildsys.web.services import LogReader
 
 PART = 8 << 20
 """Bytes of log after which a limited answer ends before its limit; it says where to go on."""

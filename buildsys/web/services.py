@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from buildsys.core.assignment import Poll, PollReply, Report, ReportReply
-from buildsys.core.logs import LogRecord
+from buildsys.core.logs import LogReader
 from buildsys.core.project import Project
 from buildsys.core.seal import Verdict
 from buildsys.store.builds import Builds
@@ -50,19 +50,6 @@ class Hints(Protocol):
 
     def subscribe(self, topic: str) -> AbstractContextManager[asyncio.Event]:
         """An event that every hint of the topic sets; the reader clears it before it looks."""
-
-
-class LogReader(Protocol):
-    """Logs, wherever they are."""
-
-    async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
-        """At most `size` records holding entries behind the cursor `after`; the first may begin before it.
-
-        Fewer only at the log's end.
-        """
-
-    async def last(self, build: UUID) -> int:
-        """The cursor of the last entry; 0 where there is none."""
 
 
 class Verification(Protocol):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,29 @@ from tests.bench.figures import machine
 AT_LEAST_ONE = click.IntRange(min=1)
 
 
+PEER = click.option(
+    "--peer/--no-peer", default=True, show_default=True, help="Measure workerd, too; npm installs it once."
+)
+BUILDBOT = click.option("--buildbot/--no-buildbot", default=True, show_default=True, help="Measure Buildbot, too.")
+BUILDBOT_VENV = click.option(
+    "--buildbot-venv", type=click.Path(path_type=Path), help="A virtual environment that has it, or will."
+)
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def _scale(of: str) -> Decorator:
+    above_zero = click.FloatRange(min=0, min_open=True)
+    return click.option(
+        "--scale", default=1.0, show_default=True, type=above_zero, help=f"Times the usual number of {of}."
+    )
+
+
+def _some(flag: str, name: str, choices: Sequence[str]) -> Decorator:
+    told = "What to measure; may be given several times. Default: all."
+    return click.option(flag, name, type=click.Choice(choices), multiple=True, default=choices, help=told)
+
+
 @click.group()
 def bench() -> None:
     """Measure the product; JSON on stdout, progress on stderr."""
@@ -28,14 +52,7 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--runs", default=30, show_default=True, type=AT_LEAST_ONE, help="Builds measured on each driver.")
-@click.option(
-    "--driver",
-    "drivers",
-    type=click.Choice(latency_bench.DRIVERS),
-    multiple=True,
-    default=latency_bench.DRIVERS,
-    help="Which to measure; may be given several times. Default: all.",
-)
+@_some("--driver", "drivers", latency_bench.DRIVERS)
 def latency(runs: int, drivers: tuple[str, ...]) -> None:
     """Webhook sent -> first byte of the first step at an SSE client, on an idle system.
 
@@ -53,8 +70,8 @@ def latency(runs: int, drivers: tuple[str, ...]) -> None:
     "--rounds", default=3, show_default=True, type=AT_LEAST_ONE, help="How often all of it is done, in turns."
 )
 @click.option("--sandbox/--no-sandbox", default=True, show_default=True, help="Whether our jobs run in bubblewrap.")
-@click.option("--buildbot/--no-buildbot", default=True, show_default=True, help="Measure Buildbot, too.")
-@click.option("--buildbot-venv", type=click.Path(path_type=Path), help="A virtual environment that has it, or will.")
+@BUILDBOT
+@BUILDBOT_VENV
 def builds(burst: int, single: int, rounds: int, sandbox: bool, buildbot: bool, buildbot_venv: Path | None) -> None:
     """Builds of one `echo` a second, on 6 slots and the process driver.
 
@@ -70,22 +87,9 @@ def builds(burst: int, single: int, rounds: int, sandbox: bool, buildbot: bool, 
 
 @bench.command()
 @click.option("--runs", default=5, show_default=True, type=AT_LEAST_ONE, help="Runs of each side, in turns.")
-@click.option(
-    "--only",
-    "groups",
-    type=click.Choice(actors_bench.GROUPS),
-    multiple=True,
-    default=actors_bench.GROUPS,
-    help="What to measure; may be given several times. Default: all.",
-)
-@click.option(
-    "--scale",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Times the usual number of calls, actors and alarms.",
-)
-@click.option("--peer/--no-peer", default=True, show_default=True, help="Measure workerd, too; npm installs it once.")
+@_some("--only", "groups", actors_bench.GROUPS)
+@_scale("calls, actors and alarms")
+@PEER
 def actors(runs: int, groups: tuple[str, ...], scale: float, peer: bool) -> None:
     """Calls, durable puts, alarms and memory of actors, beside workerd's Durable Objects on its SQLite storage.
 
@@ -100,22 +104,9 @@ def actors(runs: int, groups: tuple[str, ...], scale: float, peer: bool) -> None
 
 @bench.command()
 @click.option("--runs", default=5, show_default=True, type=AT_LEAST_ONE, help="Runs of each side, in turns.")
-@click.option(
-    "--only",
-    "groups",
-    type=click.Choice(logs_bench.GROUPS),
-    multiple=True,
-    default=logs_bench.GROUPS,
-    help="What to measure; may be given several times. Default: all.",
-)
-@click.option(
-    "--scale",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Times the usual number of lines and followers.",
-)
-@click.option("--peer/--no-peer", default=True, show_default=True, help="Measure workerd, too; npm installs it once.")
+@_some("--only", "groups", logs_bench.GROUPS)
+@_scale("lines and followers")
+@PEER
 def logs(runs: int, groups: tuple[str, ...], scale: float, peer: bool) -> None:
     """Lines of logs: in, to their followers, and read again; beside a log in workerd and the floors of the machine."""
     figures = asyncio.run(logs_bench.measure(groups=groups, runs=runs, scale=scale, peer=peer, say=_say))
@@ -125,23 +116,10 @@ def logs(runs: int, groups: tuple[str, ...], scale: float, peer: bool) -> None:
 
 @bench.command()
 @click.option("--runs", default=3, show_default=True, type=AT_LEAST_ONE, help="Runs of each driver.")
-@click.option(
-    "--driver",
-    "drivers",
-    type=click.Choice(logs_build.DRIVERS),
-    multiple=True,
-    default=logs_build.DRIVERS,
-    help="Which to measure; may be given several times. Default: all.",
-)
-@click.option(
-    "--scale",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Times the usual number of lines.",
-)
-@click.option("--buildbot/--no-buildbot", default=True, show_default=True, help="Measure Buildbot, too.")
-@click.option("--buildbot-venv", type=click.Path(path_type=Path), help="A virtual environment that has it, or will.")
+@_some("--driver", "drivers", logs_build.DRIVERS)
+@_scale("lines")
+@BUILDBOT
+@BUILDBOT_VENV
 def printing(runs: int, drivers: tuple[str, ...], scale: float, buildbot: bool, buildbot_venv: Path | None) -> None:
     """Lines from a program that prints to readers: floods, quiet steps, and a build that 200 watch."""
     measuring = logs_build.measure(drivers=drivers, runs=runs, scale=scale, peer=buildbot, venv=buildbot_venv, say=_say)
