@@ -112,12 +112,15 @@ class Committer:
         query = self._queries["commit_open"]
         if await session.one(query, namespace=fence.id.namespace, name=fence.id.name, epoch=fence.epoch) is None:
             raise LeaseLost(f"{fence.id}: another node owns the actor")
+        if fence.broken is not None:
+            raise fence.broken
 
     async def _write(self, session: Transaction, fence: Fence, turn: Turn) -> None:
         writes = Writes([Commit(fence, turn)])
         if turn.values or turn.schedules:
             query, arguments = writes.statement(self._queries, step=0)
-            await session.connection.execute(query.text, *arguments)
+            if not await session.connection.fetch(query.text, *arguments):
+                raise LeaseLost(f"{fence.id}: the lease was over before the transaction was")
         for batch in batches(writes.sequences):
             await run(session.connection, batch)
 

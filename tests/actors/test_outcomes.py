@@ -11,7 +11,7 @@ import pytest
 from probe import INSERT, Probe, ProbeError, Setup, cluster, until
 from proxy import Proxy, Way
 
-from actors import ActorReset, ActorUnavailable, Database, TurnTimeout
+from actors import ActorReset, ActorUnavailable, Database, LeaseLost, TurnTimeout
 from actors.faults import FaultPoints, Point
 from actors.testing import run_in_actor
 
@@ -175,6 +175,27 @@ async def test_a_transaction_is_fenced_first(alone: Setup, database: Database) -
     assert ran == []
     await run_in_actor(stub, transact)
     assert ran == ["body"]
+
+
+@KEPT
+async def test_a_transaction_outlives_no_lease(alone: Setup, database: Database) -> None:
+    await make_rows(database)
+    stub = alone.get()
+    assert await stub.increment() == 1
+
+    async def stand_still(actor: Probe) -> None:
+        async with actor.ctx.transaction() as tx:
+            await tx.execute(INSERT, id=1)
+            actor.ctx.storage.put("count", 2)
+            await database.pool.execute("UPDATE actors.nodes SET lease_until = actors_now() - interval '1 s'")
+
+    with pytest.raises(LeaseLost):
+        await run_in_actor(stub, stand_still)
+    renewed = "SELECT count(*) FROM actors.nodes WHERE lease_until > actors_now()"
+    await until(lambda: database.pool.fetchval(renewed))
+    await until(lambda: alone.node.statistics().lease_left > 0)
+    assert await stub.stored() == 1
+    assert await database.pool.fetchval("SELECT count(*) FROM probe_rows") == 0
 
 
 @KEPT
