@@ -1,0 +1,50 @@
+"""A job as it is run: everything that could be told before it started is evaluated, the rest is the runner's.
+
+BuildBuddy makes it from a `definition.Job` when the jobs that it needs are over: one for each combination of its
+matrix. What may hold secrets, or is only known on the runner, stays a template: environment, credentials, steps and
+outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from buildsys.core.definition import Credentials, Defaults, Environment, ImageBuild, Step, Template
+
+
+class PlannedContainer(msgspec.Struct, frozen=True, kw_only=True):
+    """A container of a job or a service; `ports` are as in `8080:80/tcp`, `options` are those that are allowed."""
+
+    image: str | None = None
+    build: ImageBuild | None = None
+    credentials: Credentials | None = None
+    env: Environment = {}
+    ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One combination of a job, ready to be offered to runners.
+
+    `id` is unique in the build: `test`; `test.2` for the second combination of a matrix; `deploy.test` for the job
+    `test` of a workflow that the job `deploy` calls. `contexts` are `github`, `needs`, `strategy`, `matrix`, `vars` and
+    `inputs`; the runner adds those that are its own. `environments` are those of the workflow and of the job, in the
+    order in which they are evaluated. `timeout` is in seconds. `secrets` are the names of those that the job uses.
+    """
+
+    id: str
+    name: str
+    runs_on: tuple[str, ...]
+    contexts: dict[str, Any]
+    steps: tuple[Step, ...]
+    container: PlannedContainer | None = None
+    services: dict[str, PlannedContainer] = {}
+    environments: tuple[Environment, ...] = ()
+    defaults: Defaults = Defaults()
+    outputs: dict[str, Template] = {}
+    timeout: float | None = None
+    continue_on_error: bool = False
+    secrets: tuple[str, ...] = ()
