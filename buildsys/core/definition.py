@@ -147,7 +147,10 @@ class CallInterface(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted of an event; None is no such filter. In `X`, a pattern with `!` in front excludes again."""
+    """What is wanted of an event; None is no such filter. In `X`, a pattern with `!` in front excludes again.
+
+    `workflows` are those, by name, whose runs `workflow_run` follows.
+    """
 
     branches: tuple[str, ...] | None = None
     branches_ignore: tuple[str, ...] | None = None
@@ -156,13 +159,21 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...] | None = None
     paths_ignore: tuple[str, ...] | None = None
     types: tuple[str, ...] | None = None
+    workflows: tuple[str, ...] | None = None
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """A cron's five fields, and the IANA time zone whose clock they are read by."""
+
+    cron: str
+    timezone: str = "UTC"
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
-    """`on`: the events by name, each with its filter, in the file's order; crons in the order they are written."""
+    """`on`: the events by name, each with its filter, in the file's order; `schedules` as they are written."""
 
     filters: dict[str, Filter] = {}
-    schedules: tuple[str, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
     dispatch: dict[str, Input] = {}
     call: CallInterface | None = None
 
