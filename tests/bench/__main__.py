@@ -118,11 +118,20 @@ def logs(runs: int, groups: tuple[str, ...], scale: float, peer: bool) -> None:
 @click.option("--runs", default=3, show_default=True, type=AT_LEAST_ONE, help="Runs of each driver.")
 @_some("--driver", "drivers", logs_build.DRIVERS)
 @_scale("lines")
+@click.option("--apart/--inside", default=True, show_default=True, help="Where the runner is: the server has it, too.")
 @BUILDBOT
 @BUILDBOT_VENV
-def printing(runs: int, drivers: tuple[str, ...], scale: float, buildbot: bool, buildbot_venv: Path | None) -> None:
-    """Lines from a program that prints to readers: floods, quiet steps, and a build that 200 watch."""
-    measuring = logs_build.measure(drivers=drivers, runs=runs, scale=scale, peer=buildbot, venv=buildbot_venv, say=_say)
+def printing(
+    runs: int, drivers: tuple[str, ...], scale: float, apart: bool, buildbot: bool, buildbot_venv: Path | None
+) -> None:
+    """Lines from a program that prints, past 20 secrets, to readers: floods, a paced build that 200 watch, quiet ones.
+
+    Counted is from the step's start until the build's end is stored; beside Buildbot from the order on, since it says
+    no time exactly. Processor time and peak memory are those of each process apart.
+    """
+    measuring = logs_build.measure(
+        drivers=drivers, runs=runs, scale=scale, apart=apart, peer=buildbot, venv=buildbot_venv, say=_say
+    )
     _tell(asyncio.run(measuring))
 
 

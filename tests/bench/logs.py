@@ -22,9 +22,11 @@ import asyncpg
 import msgspec
 
 from buildsys.postgres import EmbeddedPostgres
-from tests.bench.figures import Say, busy_cores, cpu_seconds, percentile, resident_kib, spread
+from tests.bench.figures import Say, busy_cores, percentile, spread
 from tests.bench.logs_sides import Ours, Side, followers, ours, text_seconds, theirs
 from tests.bench.logs_text import WIDTH, numbered
+from tests.bench.site import postgres_pid
+from tests.bench.usage import Usage
 from tests.bench.workerd import VERSION, install
 
 GROUPS = ("append", "follow", "latency", "read")
@@ -139,12 +141,13 @@ async def append(running: Installation | Side | Floor, scale: Scale) -> Values:
             continue
         begun = [await side.begin() for _ in range(builds)]
         await side.prepare(builds=begun, lines=lines // builds, batch=batch)
-        before = _cpu(running)
-        took = await side.append(builds=begun)
+        async with _usage(running) as usage:
+            took = await side.append(builds=begun)
         what = f"{builds} build{'s' * (builds > 1)}, batches of {name}"
         values[f"{what}, lines/s"] = lines // builds * builds / took
-        values[f"{what}, processor us a line"] = (_cpu(running) - before) / lines * 1e6
-    values["server, MiB in memory"] = resident_kib(side.pid) / 1024
+        for process, seconds in usage.seconds.items():
+            values[f"{what}, {process}'s processor us a line"] = seconds / lines * 1e6
+        values |= _peaks(what, usage)
     return values
 
 
@@ -156,16 +159,17 @@ async def follow(running: Installation | Side, scale: Scale) -> Values:
         build = await side.begin()
         await side.prepare(builds=[build], lines=lines, batch=SMALL)
         async with followers(side, build, readers) as watching:
-            before, began = _cpu(running), time.monotonic()
-            await side.append(builds=[build])
-            await side.end(build=build)
-            seen = await watching.seen()
-            used = _cpu(running) - before
+            async with _usage(running) as usage:
+                began = time.monotonic()
+                await side.append(builds=[build])
+                await side.end(build=build)
+                seen = await watching.seen()
         assert seen["lines"] == lines, f"{seen['lines']} lines of {lines}"
-        values[f"{count} followers, delivered lines/s"] = readers * lines / (seen["ended"] - began)
-        values[f"{count} followers, server's processor s"] = used
-        values[f"{count} followers, client's processor s"] = seen["cpu"]
-    values["server, MiB in memory"] = resident_kib(side.pid) / 1024
+        what = f"{count} followers"
+        values[f"{what}, delivered lines/s"] = readers * lines / (seen["ended"] - began)
+        values |= {f"{what}, {process}'s processor s": seconds for process, seconds in usage.seconds.items()}
+        values[f"{what}, client's processor s"] = seen["cpu"]
+        values |= _peaks(what, usage) | {f"{what}, client's peak MiB": seen["peak"]}
     return values
 
 
@@ -197,10 +201,12 @@ async def read(running: Installation | Side, scale: Scale) -> Values:
     url, token = running.node.following(build)
     connection = await asyncpg.connect(running.dsn)
     try:
-        stored = await connection.fetchval("SELECT sum(length(frame) + 150) FROM log_records WHERE build = $1", build)
-        values["rows, bytes a line"] = stored / lines
+        stored = await connection.fetchval("SELECT pg_total_relation_size('log_records')")
+        values["rows and their indexes, bytes a line"] = stored / lines
         for place in ("rows", "the archive"):
-            values |= {f"{what.format(place)}": value for what, value in (await _read(url, token, lines)).items()}
+            async with _usage(running) as usage:
+                values |= {what.format(place): value for what, value in (await _read(url, token, lines)).items()}
+            values |= _peaks(f"reading {place}", usage)
             if place == "rows":
                 await side.end(build=build)
                 while await connection.fetchval("SELECT EXISTS (SELECT FROM log_records WHERE build = $1)", build):
@@ -228,16 +234,19 @@ async def _read(url: str, token: str, lines: int) -> Values:
                 body = await response.read()
             ranges.append((time.perf_counter() - began) * 1e3)
             assert response.status == 200, body[:500]
-        began = time.perf_counter()
-        async with session.get(url, params={"q": f"{lines:012d}", "seconds": "30"}) as response:
-            found = await response.json()
-        searched = time.perf_counter() - began
-        assert len(found["hits"]) == 1, found
+        searched = []
+        for wanted in ({"q": f"{lines:012d}"}, {"q": f"^0*{lines} .*(ok|passed|warning)", "regex": "true"}):
+            began = time.perf_counter()
+            async with session.get(url, params={**wanted, "seconds": "30"}) as response:
+                found = await response.json()
+            searched.append(time.perf_counter() - began)
+            assert len(found["hits"]) == 1, found
     return {
         "text from {}, s": took,
         "1,000 lines from {}, p50 ms": statistics.median(ranges),
         "1,000 lines from {}, p99 ms": percentile(ranges, 0.99),
-        "search to the last line of {}, s": searched,
+        "search of {} to the last line, s": searched[0],
+        "search of {} by a regular expression, s": searched[1],
     }
 
 
@@ -245,11 +254,14 @@ def _side(running: Installation | Side) -> Side:
     return running.node if isinstance(running, Installation) else running
 
 
-def _cpu(running: Installation | Side) -> float:
-    """The processor time of the server, and of its Postgres."""
+def _usage(running: Installation | Side) -> Usage:
     if isinstance(running, Installation):
-        return cpu_seconds(running.node.pid) + cpu_seconds(running.postgres)
-    return cpu_seconds(running.pid)
+        return Usage(server=running.node.pid, postgres=running.postgres)
+    return Usage(server=running.pid)
+
+
+def _peaks(what: str, usage: Usage) -> Values:
+    return {f"{what}, {process}'s peak MiB": peak for process, peak in usage.peaks.items()}
 
 
 @asynccontextmanager
@@ -259,8 +271,7 @@ async def _ours(folder: Path) -> AsyncIterator[Installation]:
             EmbeddedPostgres(Path(name) / "postgres") as postgres,
             ours(postgres.dsn, Path(name) / "data") as node,
         ):
-            (pid,) = (Path(name) / "postgres").glob("**/postmaster.pid")
-            yield Installation(node=node, dsn=postgres.dsn, postgres=int(pid.read_text().splitlines()[0]))
+            yield Installation(node=node, dsn=postgres.dsn, postgres=postgres_pid(Path(name) / "postgres"))
 
 
 @asynccontextmanager

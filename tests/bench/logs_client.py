@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import sys
 import time
 import zlib
@@ -118,13 +119,14 @@ async def main(url: str, count: int, token: str = "") -> None:
     await asyncio.gather(*(follower.ended for follower in followers))
     hashes = {(follower.hash, follower.lines, follower.cursor) for follower in followers}
     assert len(hashes) == 1, f"followers saw different logs: {hashes}"
-    times = os.times()
+    times, peak = os.times(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     told: dict[str, Any] = {
         "hash": followers[0].hash,
         "lines": followers[0].lines,
         "began": min(follower.first for follower in followers),
         "ended": max(follower.last for follower in followers),
         "cpu": times.user + times.system,
+        "peak": peak / 1024,
         "late": sorted(late / 1e6 for follower in followers for late in follower.late),
     }
     print(json.dumps(told), flush=True)

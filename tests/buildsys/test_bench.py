@@ -82,8 +82,10 @@ async def test_logs_are_told_from_the_first_report_to_the_last_search() -> None:
 @pytest.mark.timeout(300)
 async def test_printing_is_told_by_driver() -> None:
     figures = await bench("printing", "--runs", "1", "--scale", "0.001", "--driver", "process", "--no-buildbot")
-    assert list(figures) == ["process"]
+    assert figures["runner"] == "apart"
     assert all(told.keys() == SPREAD for told in figures["process"].values())
+    processes = {what.partition("'s peak MiB")[0].split(", ")[-1] for what in figures["process"] if "peak" in what}
+    assert processes == {"server", "runner", "Postgres", "client"}
 
 
 async def test_an_interrupted_bench_ends_at_once_and_leaves_nothing_behind() -> None:
