@@ -12,10 +12,13 @@ from collections.abc import Collection, Iterator
 
 import msgspec
 
+from buildsys.core.findings import Finding, Rule
 from buildsys.core.yaml_source import Mapping, Node, Scalar, Sequence
 from buildsys.errors import WorkflowError
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+"""As well what a process can have in its environment and no shell can name: GitHub's own examples have `cache-name`."""
 
 _PATIENCE = 100
 """Errors, or words to choose from, beyond which no suggestion is looked for: the search costs time."""
@@ -40,22 +43,27 @@ class Reader:
 
     def __init__(self, *, file: str) -> None:
         self._file = file
-        self._errors: set[tuple[int, int, str]] = set()
+        self._found: set[Finding] = set()
 
-    def error(self, at: Node, path: str, message: str) -> None:
-        text = f"{path}: {message}" if path else message
-        self._errors.add((at.line, at.column, text))
+    def error(self, at: Node, path: str, message: str, *, rule: Rule = Rule.SYNTAX) -> None:
+        """Note what is wrong, or what to warn of, as the rule says."""
+        self.report(at.line, at.column, path, message, rule=rule)
+
+    def report(self, line: int, column: int, path: str, message: str, *, rule: Rule) -> None:
+        self._found.add(Finding(file=self._file, line=line, column=column, path=path, message=message, rule=rule))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """All that was noted, in the file's order."""
+        return tuple(sorted(self._found))
 
     def finish(self) -> None:
         """Raise `WorkflowError` with all errors, if there are any."""
-        if self._errors:
-            raise WorkflowError(
-                *(f"{self._file}:{line}:{column}: {text}" for line, column, text in sorted(self._errors))
-            )
+        if errors := [str(finding) for finding in self.findings() if finding.severity == "error"]:
+            raise WorkflowError(*errors)
 
     def suggestion(self, word: str, known: Collection[str]) -> str:
         """`; did you mean 'X'?` where a known word is near, else nothing; looked for in what a person wrote only."""
-        if len(self._errors) > _PATIENCE or len(known) > _PATIENCE:
+        if len(self._found) > _PATIENCE or len(known) > _PATIENCE:
             return ""
         near = difflib.get_close_matches(word[:100].lower(), known, n=1)
         return f"; did you mean {near[0]!r}?" if near else ""
@@ -63,7 +71,7 @@ class Reader:
     def entries(self, node: Node, path: str, *, expected: str = "a mapping") -> Iterator[Field]:
         """The fields of a mapping with names of the user's choice, each once."""
         if not isinstance(node, Mapping):
-            self.error(node, path, f"expected {expected}, found {_kind(node)}")
+            self.error(node, path, f"expected {expected}, found {kind(node)}")
             return
         first: dict[str, Scalar] = {}
         for key, value in node.entries:
@@ -81,7 +89,7 @@ class Reader:
             if field.name in known:
                 found[field.name] = field
             elif field.name in later:
-                self.error(field.key, field.path, "not supported yet")
+                self.error(field.key, field.path, "not supported yet", rule=Rule.NOT_BUILT_IN)
             else:
                 self.error(field.key, field.path, f"unknown key{self.suggestion(field.name, [*known, *later])}")
         return found
@@ -89,7 +97,7 @@ class Reader:
     def items(self, field: Field, *, expected: str) -> tuple[Field, ...]:
         """The items of a list."""
         if not isinstance(field.value, Sequence):
-            self.error(field.value, field.path, f"expected {expected}, found {_kind(field.value)}")
+            self.error(field.value, field.path, f"expected {expected}, found {kind(field.value)}")
             return ()
         return tuple(
             Field(path=f"{field.path}[{number}]", key=field.key, value=item)
@@ -113,7 +121,7 @@ class Reader:
     def boolean(self, field: Field) -> bool:
         if isinstance(field.value, Scalar) and isinstance(field.value.value, bool):
             return field.value.value
-        self.error(field.value, field.path, f"expected true or false, found {_kind(field.value)}")
+        self.error(field.value, field.path, f"expected true or false, found {kind(field.value)}")
         return False
 
     def number(self, field: Field, *, above: float, to: float) -> float | None:
@@ -121,7 +129,7 @@ class Reader:
         if isinstance(value, int | float) and not isinstance(value, bool) and above < value <= to:
             return float(value)
         expected = f"expected a number above {above:g} and up to {to:g}"
-        self.error(field.value, field.path, f"{expected}, found {_kind(field.value)}")
+        self.error(field.value, field.path, f"{expected}, found {kind(field.value)}")
         return None
 
     def env(self, field: Field | None) -> dict[str, str]:
@@ -139,16 +147,17 @@ class Reader:
 
     def _scalar(self, field: Field, *, expected: str) -> str | None:
         if not isinstance(field.value, Scalar):
-            self.error(field.value, field.path, f"expected {expected}, found {_kind(field.value)}")
+            self.error(field.value, field.path, f"expected {expected}, found {kind(field.value)}")
             return None
         if field.value.value is None:
             return ""
         if expression := _EXPRESSION.search(field.value.text):
-            self.error(field.value, field.path, f"expressions are not supported yet: {expression[0][:60]}")
+            self.error(field.value, field.path, f"expressions are not supported here: {expression[0][:60]}")
         return field.value.text
 
 
-def _kind(node: Node) -> str:
+def kind(node: Node) -> str:
+    """What a node is, in words."""
     if isinstance(node, Mapping):
         return "a mapping"
     if isinstance(node, Sequence):

@@ -20,6 +20,9 @@ MAX_DEPTH = 32
 MAX_NODES = 20_000
 """Values and keys, counted with every alias expanded."""
 
+MAX_LENGTH = 1 << 20
+"""Characters of all texts, counted so."""
+
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
@@ -27,12 +30,18 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3
 
 
 class Scalar(msgspec.Struct, frozen=True, kw_only=True):
-    """`text` is what the file says, without quotes; `value` is what it means by the core schema."""
+    """`text` is what the file says, without quotes; `value` is what it means by the core schema.
+
+    It stands in the file's characters from `start` to `end`, in a `style`: `'`, `"`, `|`, `>` or empty.
+    """
 
     line: int
     column: int
     text: str
     value: str | int | float | bool | None
+    start: int = 0
+    end: int = 0
+    style: str = ""
 
 
 class Sequence(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +76,7 @@ def parse(text: bytes | str) -> Node:
     if len(source) > MAX_BYTES:
         raise YamlError(f"the file is larger than {MAX_BYTES >> 10} KiB")
     try:
-        root = _Builder().build(_events(source.decode("utf-8-sig")))
+        root = _Builder().build(_events(decoded(source)))
     except UnicodeDecodeError as error:
         raise YamlError("the file is not UTF-8", line=source.count(b"\n", 0, error.start) + 1) from None
     except yaml.MarkedYAMLError as error:
@@ -81,6 +90,11 @@ def parse(text: bytes | str) -> Node:
     if root is None:
         raise YamlError("the file is empty")
     return root
+
+
+def decoded(source: bytes) -> str:
+    """The file's characters, as they are counted in a `Scalar`."""
+    return source.decode("utf-8-sig")
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -99,6 +113,7 @@ class _Open:
         self.event = event
         self.children: list[Node] = []
         self.size = 1
+        self.length = 0
         self.height = 1
 
 
@@ -106,7 +121,7 @@ class _Builder:
     def __init__(self) -> None:
         self._root: Node | None = None
         self._open: list[_Open] = []
-        self._anchors: dict[str, tuple[Node, int, int] | None] = {}
+        self._anchors: dict[str, tuple[Node, int, int, int] | None] = {}
 
     def build(self, events: Iterator[yaml.Event]) -> Node | None:
         for event in events:
@@ -115,7 +130,7 @@ class _Builder:
             if isinstance(event, yaml.AliasEvent):
                 self._alias(event)
             elif isinstance(event, yaml.ScalarEvent):
-                self._add(event, _scalar(event), size=1, height=0)
+                self._add(event, _scalar(event), size=1, length=len(event.value), height=0)
             elif isinstance(event, yaml.CollectionStartEvent):
                 self._begin(event)
             elif isinstance(event, yaml.CollectionEndEvent):
@@ -138,7 +153,7 @@ class _Builder:
             node = Sequence(line=line, column=column, items=tuple(done.children))
         else:
             node = Mapping(line=line, column=column, entries=tuple(_entries(done.children)))
-        self._add(done.event, node, size=done.size, height=done.height)
+        self._add(done.event, node, size=done.size, length=done.length, height=done.height)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self._anchors:
@@ -146,23 +161,26 @@ class _Builder:
         known = self._anchors[event.anchor]
         if known is None:
             raise _at(event, f"*{event.anchor} contains itself")
-        node, size, height = known
+        node, size, length, height = known
         if len(self._open) + height > MAX_DEPTH:
             raise _at(event, f"nested deeper than {MAX_DEPTH} levels")
-        self._add(event, node, size=size, height=height)
+        self._add(event, node, size=size, length=length, height=height)
 
-    def _add(self, event: yaml.NodeEvent, node: Node, *, size: int, height: int) -> None:
+    def _add(self, event: yaml.NodeEvent, node: Node, *, size: int, length: int, height: int) -> None:
         if event.anchor is not None and not isinstance(event, yaml.AliasEvent):
-            self._anchors[event.anchor] = node, size, height
+            self._anchors[event.anchor] = node, size, length, height
         if not self._open:
             self._root = node
             return
         parent = self._open[-1]
         parent.children.append(node)
         parent.size += size
+        parent.length += length
         parent.height = max(parent.height, height + 1)
         if parent.size > MAX_NODES:
             raise _at(event, f"the file holds more than {MAX_NODES} values, its aliases expanded")
+        if parent.length > MAX_LENGTH:
+            raise _at(event, f"the file holds more than {MAX_LENGTH >> 20} Mi characters, its aliases expanded")
 
 
 def _entries(children: list[Node]) -> Iterator[tuple[Scalar, Node]]:
@@ -176,7 +194,17 @@ def _scalar(event: yaml.ScalarEvent) -> Scalar:
     _refuse_tag(event)
     line, column = _position(event)
     plain = event.style in (None, "") and event.tag is None
-    return Scalar(line=line, column=column, text=event.value, value=_plain(event.value) if plain else event.value)
+    assert event.start_mark is not None
+    assert event.end_mark is not None
+    return Scalar(
+        line=line,
+        column=column,
+        text=event.value,
+        value=_plain(event.value) if plain else event.value,
+        start=event.start_mark.index,
+        end=event.end_mark.index,
+        style=event.style or "",
+    )
 
 
 def _plain(text: str) -> str | int | float | bool | None:

@@ -102,7 +102,7 @@ def test_events(on: str, expected: str) -> None:
         (f"a: {{runs-on: x, ‸services: {{}}, {STEP}}}", "jobs.a.services: not supported yet"),
         ("a: {‸uses: ./x.yml}", "jobs.a.uses: not supported yet"),
         (f"a: {{runs-on: ‸{{group: g}}, {STEP}}}", "jobs.a.runs-on: runner groups are not supported yet"),
-        (f"a: {{runs-on: ‸'${{{{ matrix.os }}}}', {STEP}}}", "expressions are not supported yet: ${{ matrix.os }}"),
+        (f"a: {{runs-on: ‸'${{{{ matrix.os }}}}', {STEP}}}", "expressions are not supported here: ${{ matrix.os }}"),
         (f"a: {{runs-on: x, needs: ‸bb, {STEP}}}", "jobs.a.needs: there is no job 'bb'"),
         (
             f"a: {{runs-on: x, needs: [a1, ‸a2], {STEP}}}\n  a1: {{runs-on: x, {STEP}}}",
@@ -133,7 +133,7 @@ def test_jobs(job: str, expected: str) -> None:
         ("‸x", "jobs.a.steps[0]: expected a mapping, found 'x'"),
         ("{run: ‸''}", "jobs.a.steps[0].run: expected a script, found nothing"),
         ("{run: ‸}", "jobs.a.steps[0].run: expected a script, found nothing"),
-        ("{run: ‸'echo ${{ github.sha }} x'}", "expressions are not supported yet: ${{ github.sha }}"),
+        ("{run: ‸'echo ${{ github.sha }} x'}", "expressions are not supported here: ${{ github.sha }}"),
         ("{run: x, ‸shel: sh}", "jobs.a.steps[0].shel: unknown key; did you mean 'shell'?"),
         ("{run: x, shell: ‸bsh}", "expected sh, bash, python or a command with {0}; did you mean 'bash'?"),
         ("{run: x, shell: ‸pwsh}", "jobs.a.steps[0].shell: not supported yet"),
