@@ -46,12 +46,13 @@ from buildsys.runner import HttpOrchestrator, Orchestrator, Runner, RunnerConfig
 from buildsys.store.archives import Archives
 from buildsys.store.assignments import Assignments
 from buildsys.store.builds import Builds
+from buildsys.store.cipher import Cipher, prove_key
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.hints import Hints
 from buildsys.store.logs import Logs
 from buildsys.store.projects import Projects
 from buildsys.store.queries import PACKAGES, QUERIES
-from buildsys.store.secrets import Cipher, prove_key
+from buildsys.store.secrets import Secrets, Variables
 from buildsys.store.tokens import Tokens
 from buildsys.web.app import Services, create_app
 from buildsys.web.services import Stores, WebSettings
@@ -132,6 +133,7 @@ class App:
         database = await self._database(stack)
         cipher = Cipher(key=self.folder.secret_key)
         await prove_key(database, cipher)
+        sealing = Cipher(key=self._derived_key("named values"))
         hints = await stack.enter_async_context(Hints(database=database))
         archives = Archives(database=database)
         archive = LogArchive(
@@ -145,6 +147,8 @@ class App:
             deliveries=Deliveries(database=database),
             logs=archive,
             tokens=Tokens(database=database),
+            secrets=Secrets(database=database, cipher=sealing),
+            variables=Variables(database=database, cipher=sealing),
         )
         await self._keep_administrator(stores.tokens)
         clock = SystemClock()

@@ -29,6 +29,8 @@ main = Program(
         "project": ("buildsys.cli.project:project", "Add, change and remove projects."),
         "build": ("buildsys.cli.build:build", "Start, watch, cancel and retry builds."),
         "logs": ("buildsys.cli.logs:logs", "Print a build's log, or follow it live."),
+        "secret": ("buildsys.cli.secret:secret", "Set, list and remove the secrets of builds."),
+        "variable": ("buildsys.cli.variable:variable", "Set, list and remove the variables of builds."),
         "token": ("buildsys.cli.token:token", "Create, list and revoke API tokens."),
     },
 )

@@ -70,6 +70,9 @@ class Client:
     async def patch(self, path: str, body: Mapping[str, object]) -> Any:
         return await self._call("PATCH", path, body=body)
 
+    async def put(self, path: str, body: Mapping[str, object]) -> Any:
+        return await self._call("PUT", path, body=body)
+
     async def delete(self, path: str) -> None:
         await self._call("DELETE", path)
 

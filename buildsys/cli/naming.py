@@ -23,6 +23,12 @@ def project_path(name: str) -> str:
     return f"/projects/{quote(name, safe='')}"
 
 
+def value_path(kind: str, name: str | None, project: str | None) -> str:
+    """The API's path of a secret or variable, or of all of them; of a project, or with None of all projects."""
+    place = f"{project_path(project) if project is not None else ''}/{kind}s"
+    return place if name is None else f"{place}/{quote(name, safe='')}"
+
+
 async def find_build(client: Client, name: str) -> dict[str, Any]:
     """The build with its jobs and steps; of PROJECT#NUMBER the latest attempt. Raises `NotFound` and `Invalid`."""
     if numbered := re.fullmatch(r"(?P<project>[^#/]+)[#/](?P<number>\d{1,9})", name):

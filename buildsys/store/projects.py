@@ -12,8 +12,8 @@ from actors import Database
 from buildsys.core.assignment import Credential
 from buildsys.core.project import Project, ProjectSettings
 from buildsys.errors import Conflict, NotFound
+from buildsys.store.cipher import Cipher
 from buildsys.store.queries import QUERIES
-from buildsys.store.secrets import Cipher
 
 DEFAULT_ACCOUNT = "default"
 

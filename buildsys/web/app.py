@@ -17,6 +17,7 @@ from buildsys.web.logs import LogRoutes
 from buildsys.web.middleware import add_headers, answer_errors, identify
 from buildsys.web.projects import ProjectRoutes
 from buildsys.web.runners import RunnerRoutes
+from buildsys.web.secrets import ValueRoutes
 from buildsys.web.services import Builder, Dispatcher, Hints, Ready, Stores, Verification, WebSettings
 from buildsys.web.tokens import TokenRoutes
 from buildsys.web.webhooks import WebhookRoutes
@@ -79,6 +80,8 @@ def routes(
     builds = BuildRoutes(stores=stores, builder=services.builder)
     logs = LogRoutes(stores=stores, feed=feed, authentication=authentication, verification=services.verification)
     tokens = TokenRoutes(stores=stores)
+    secrets = ValueRoutes(values=stores.secrets, projects=stores.projects)
+    variables = ValueRoutes(values=stores.variables, projects=stores.projects)
     runners = RunnerRoutes(dispatcher=services.dispatcher)
     return [
         Route("GET", "/", pages.index, PUBLIC),
@@ -97,6 +100,12 @@ def routes(
         Route("DELETE", "/api/v1/projects/{project}", projects.delete, ADMIN),
         Route("GET", "/api/v1/projects/{project}/webhook", projects.webhook, ADMIN),
         Route("GET", "/api/v1/projects/{project}/deliveries", projects.deliveries, ADMIN),
+        Route("GET", "/api/v1/projects/{project}/secrets", secrets.list, ADMIN),
+        Route("PUT", "/api/v1/projects/{project}/secrets/{name}", secrets.put, ADMIN),
+        Route("DELETE", "/api/v1/projects/{project}/secrets/{name}", secrets.delete, ADMIN),
+        Route("GET", "/api/v1/projects/{project}/variables", variables.list, ADMIN),
+        Route("PUT", "/api/v1/projects/{project}/variables/{name}", variables.put, ADMIN),
+        Route("DELETE", "/api/v1/projects/{project}/variables/{name}", variables.delete, ADMIN),
         Route("POST", "/api/v1/projects/{project}/builds", builds.start, ADMIN),
         Route("GET", "/api/v1/builds", builds.list, ADMIN),
         Route("GET", "/api/v1/builds/{build}", builds.get, ADMIN),
@@ -104,6 +113,12 @@ def routes(
         Route("POST", "/api/v1/builds/{build}/retry", builds.retry, ADMIN),
         Route("GET", "/api/v1/builds/{build}/logs", logs.read, ADMIN),
         Route("GET", "/api/v1/builds/{build}/logs/verification", logs.verify, ADMIN),
+        Route("GET", "/api/v1/secrets", secrets.list, ADMIN),
+        Route("PUT", "/api/v1/secrets/{name}", secrets.put, ADMIN),
+        Route("DELETE", "/api/v1/secrets/{name}", secrets.delete, ADMIN),
+        Route("GET", "/api/v1/variables", variables.list, ADMIN),
+        Route("PUT", "/api/v1/variables/{name}", variables.put, ADMIN),
+        Route("DELETE", "/api/v1/variables/{name}", variables.delete, ADMIN),
         Route("POST", "/api/v1/tokens", tokens.create, ADMIN),
         Route("GET", "/api/v1/tokens", tokens.list, ADMIN),
         Route("DELETE", "/api/v1/tokens/{token}", tokens.revoke, ADMIN),

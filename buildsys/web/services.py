@@ -16,6 +16,7 @@ from buildsys.core.seal import Verdict
 from buildsys.store.builds import Builds
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.projects import Projects
+from buildsys.store.secrets import Secrets, Variables
 from buildsys.store.tokens import Tokens
 
 
@@ -73,6 +74,8 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: Deliveries
     logs: LogReader
     tokens: Tokens
+    secrets: Secrets
+    variables: Variables
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -128,7 +128,15 @@ def _routes() -> list[tuple[str, str, str]]:
     nobody: Any = None
     settings = WebSettings(public_url="http://localhost", session_key=bytes(32), allow_local_repositories=False)
     found = routes(
-        stores=Stores(projects=nobody, builds=nobody, deliveries=nobody, logs=nobody, tokens=nobody),
+        stores=Stores(
+            projects=nobody,
+            builds=nobody,
+            deliveries=nobody,
+            logs=nobody,
+            tokens=nobody,
+            secrets=nobody,
+            variables=nobody,
+        ),
         services=Services(
             builder=nobody, dispatcher=nobody, hints=nobody, forge=GitHub(), ready=nobody, verification=nobody
         ),

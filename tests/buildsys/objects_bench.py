@@ -40,10 +40,10 @@ from buildsys.objects.scheduler import Scheduler
 from buildsys.store.archives import Archives
 from buildsys.store.assignments import Assignments
 from buildsys.store.builds import Builds, NewBuild
+from buildsys.store.cipher import Cipher
 from buildsys.store.hints import Hints
 from buildsys.store.logs import Logs
 from buildsys.store.projects import Projects
-from buildsys.store.secrets import Cipher
 
 SEAL_KEY = b"a seal"
 

@@ -21,7 +21,7 @@ from buildsys.core.build import State
 from buildsys.data_folder import SecretKeyLost
 from buildsys.errors import Unauthorized
 from buildsys.private_files import write_private
-from buildsys.store.secrets import SecretKeyMismatch
+from buildsys.store.cipher import SecretKeyMismatch
 from buildsys.testing import BuildSystem
 
 SERVING = frozenset({"api", "orchestrator"})

@@ -37,7 +37,7 @@ def table(site: Site) -> list[Route]:
 
 
 def path_of(route: Route) -> str:
-    return route.path.format_map({"project": "shop", "build": uuid4(), "token": uuid4(), "path": "x"})
+    return route.path.format_map({"project": "shop", "build": uuid4(), "token": uuid4(), "name": "KEY", "path": "x"})
 
 
 async def assert_problem(response: ClientResponse, status: int, code: str) -> dict[str, object]:

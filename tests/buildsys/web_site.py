@@ -27,12 +27,13 @@ from buildsys.core.seal import Chain
 from buildsys.errors import NoSuchCommit, SourceError
 from buildsys.objects.log_verification import LogVerification
 from buildsys.store.builds import Builds, NewBuild
+from buildsys.store.cipher import Cipher
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.hints import Hints
 from buildsys.store.logs import Logs, log_columns
 from buildsys.store.projects import Projects
 from buildsys.store.queries import QUERIES
-from buildsys.store.secrets import Cipher
+from buildsys.store.secrets import Secrets, Variables
 from buildsys.store.tokens import Tokens
 from buildsys.web.app import Services, create_app
 from buildsys.web.log_feed import HEARTBEAT
@@ -175,6 +176,8 @@ class Site:
             deliveries=Deliveries(database=database),
             logs=Logs(database=database),
             tokens=Tokens(database=database),
+            secrets=Secrets(database=database, cipher=Cipher(key=bytes(32))),
+            variables=Variables(database=database, cipher=Cipher(key=bytes(32))),
         )
         self.builder = Builder(database, builds)
         self.unready: Exception | None = None

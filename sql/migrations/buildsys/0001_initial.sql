@@ -24,6 +24,20 @@ CREATE TABLE projects (
     updated_at     timestamptz NOT NULL DEFAULT now()
 );
 
+-- Secrets and variables of an account's projects, and of one project, whose own stand before the account's.
+CREATE TABLE named_values (
+    kind    text NOT NULL CHECK (kind IN ('secret', 'variable')),
+    account uuid NOT NULL REFERENCES accounts,
+    project uuid REFERENCES projects ON DELETE CASCADE, -- NULL: for all projects of the account
+    name    text NOT NULL CHECK (name ~ '^[A-Z_][A-Z0-9_]*$'),
+    value   bytea NOT NULL, -- encrypted
+    set_at  timestamptz NOT NULL DEFAULT now(),
+    set_by  text NOT NULL, -- the name of the token
+    UNIQUE NULLS NOT DISTINCT (account, kind, name, project)
+);
+-- serves the end of a project
+CREATE INDEX named_values_by_project ON named_values (project) WHERE project IS NOT NULL;
+
 CREATE TABLE deliveries (
     id          uuid PRIMARY KEY,
     project     uuid NOT NULL REFERENCES projects ON DELETE CASCADE,
