@@ -53,14 +53,17 @@ class Surroundings(Protocol):
         """One hash of the workspace's files that match; empty where none does."""
 
 
-def evaluate(node: Node, contexts: Mapping[str, Value], surroundings: Surroundings | None = None) -> Value:
+def evaluate(
+    node: Node, contexts: Mapping[str, Value], surroundings: Surroundings | None = None, *, work: Work | None = None
+) -> Value:
     """The value of an expression; a number is always a float.
 
-    Contexts and their properties are found without regard to case; a property that is missing is null. Raises
-    `ExpressionError` where a context is not among `contexts`, a function needs the surroundings and there are none,
-    an argument cannot be used, or a limit is reached; and what the surroundings raise.
+    Contexts and their properties are found without regard to case; a property that is missing is null. `work` is what
+    several evaluations may spend together; without it, each has `MAX_WORK`. Raises `ExpressionError` where a context
+    is not among `contexts`, a function needs the surroundings and there are none, an argument cannot be used, or a
+    limit is reached; and what the surroundings raise.
     """
-    value = _Evaluation(contexts, surroundings).value(node)
+    value = _Evaluation(contexts, surroundings, work or Work()).value(node)
     return to_number(value) if kind(value) == Kind.NUMBER else value
 
 
@@ -69,10 +72,10 @@ class _Filtered(list[Value]):
 
 
 class _Evaluation:
-    def __init__(self, contexts: Mapping[str, Value], surroundings: Surroundings | None) -> None:
+    def __init__(self, contexts: Mapping[str, Value], surroundings: Surroundings | None, work: Work) -> None:
         self._contexts = contexts
         self._surroundings = surroundings
-        self._work = Work()
+        self._work = work
 
     def value(self, node: Node) -> Value:
         match node:

@@ -17,7 +17,7 @@ ITEM = 32
 
 
 class Work:
-    """The work that one evaluation has left."""
+    """The work that one evaluation, or several together, have left."""
 
     def __init__(self) -> None:
         self._left = MAX_WORK

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from buildsys.core.expression_evaluation import Surroundings, evaluate
 from buildsys.core.expression_functions import STATUS
-from buildsys.core.expression_limits import MAX_TEXT, MAX_WORK
+from buildsys.core.expression_limits import MAX_TEXT, MAX_WORK, Work
 from buildsys.core.expression_parser import read
 from buildsys.core.expression_places import PLACES, Place, check
 from buildsys.core.expression_references import Reference, names_of, references
@@ -40,6 +40,7 @@ __all__ = [
     "Reference",
     "Surroundings",
     "Value",
+    "Work",
     "check",
     "check_types",
     "evaluate",

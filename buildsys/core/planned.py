@@ -15,7 +15,10 @@ from buildsys.core.definition import Credentials, Defaults, Environment, ImageBu
 
 
 class PlannedContainer(msgspec.Struct, frozen=True, kw_only=True):
-    """A container of a job or a service; `ports` are as in `8080:80/tcp`, `options` are those that are allowed."""
+    """A container of a job or a service; `ports` are as in `8080:80/tcp`.
+
+    `options` are those that are allowed, each in its long form, as `--name=value` or `--name`.
+    """
 
     image: str | None = None
     build: ImageBuild | None = None
@@ -26,13 +29,36 @@ class PlannedContainer(msgspec.Struct, frozen=True, kw_only=True):
     options: tuple[str, ...] = ()
 
 
+class ConcurrencyGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of which one holder runs at a time; `group` is in lower case, since GitHub's have no case.
+
+    `holder` is who takes the place, within its build: a job by its id, the jobs of a called workflow by that of the
+    job that calls it, empty for the whole build. What has one holder does not wait for itself.
+    """
+
+    group: str
+    cancel_in_progress: bool = False
+    holder: str = ""
+
+
+class PassedSecrets(msgspec.Struct, frozen=True, kw_only=True):
+    """What a called workflow finds as `secrets`: templates over its caller's `secrets` and these contexts."""
+
+    contexts: dict[str, Any]
+    secrets: dict[str, Template]
+
+
 class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
     """One combination of a job, ready to be offered to runners.
 
     `id` is unique in the build: `test`; `test.2` for the second combination of a matrix; `deploy.test` for the job
-    `test` of a workflow that the job `deploy` calls. `contexts` are `github`, `needs`, `strategy`, `matrix`, `vars` and
-    `inputs`; the runner adds those that are its own. `environments` are those of the workflow and of the job, in the
-    order in which they are evaluated. `timeout` is in seconds. `secrets` are the names of those that the job uses.
+    `test` of a workflow that the job `deploy` calls. `contexts` are `github`, `needs`, `strategy`, `matrix`, `vars`,
+    `inputs` and `buildsys`; the runner adds those that are its own. `environments` are those of the workflow and of
+    the job, in the order in which they are evaluated. `timeout` is in seconds.
+
+    `secrets` are the names, in upper case, of the project's secrets that the job uses; those in `optional_secrets` may
+    be missing, and are empty then. In a called workflow `passed_secrets` make the `secrets` that it sees of them: the
+    outermost call first, each over what the one before it made; `GITHUB_TOKEN` is passed on by itself.
     """
 
     id: str
@@ -47,4 +73,7 @@ class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
     outputs: dict[str, Template] = {}
     timeout: float | None = None
     continue_on_error: bool = False
+    concurrency: tuple[ConcurrencyGroup, ...] = ()
     secrets: tuple[str, ...] = ()
+    optional_secrets: tuple[str, ...] = ()
+    passed_secrets: tuple[PassedSecrets, ...] = ()
