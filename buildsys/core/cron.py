@@ -21,6 +21,9 @@ from buildsys.core.definition import Schedule
 SHORTEST = timedelta(minutes=5)
 """Between two runs of a schedule, as on GitHub: a cron that asks for more is not an error, but runs that often."""
 
+MAX_LENGTH = 500
+"""Characters of a cron; one that lists all values has less."""
+
 _YEARS = 8
 """A 29th of February is never farther away."""
 
@@ -65,6 +68,8 @@ class Cron(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a cron. Raises `ValueError` that says what is wrong with it, also where it would never come."""
+        if len(text) > MAX_LENGTH:
+            raise ValueError(f"a cron is at most {MAX_LENGTH} characters")
         fields = text.split()
         if text.strip().startswith("@"):
             instead = _SHORTHANDS.get(text.strip().lower())

@@ -5,7 +5,6 @@ Source: `on` in GitHub's workflow syntax reference, "Events that trigger workflo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -17,8 +16,15 @@ from buildsys.core.glob import Glob
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
 
+MAX_WORK = 2_000_000_000
+"""Of patterns on paths, in what takes at most a nanosecond: a byte of a path for each character of the patterns."""
+
+_CALL = 1000
+"""What a pattern and a path cost by themselves."""
+
 _SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]")
 _SKIP_TRAILERS = ("skip-checks:true", "skip-checks: true")
+_SHOWN = 20
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +105,7 @@ def _run(wanted: Filter, event: Event) -> str | None:
     run = event.payload.get("workflow_run")
     name = run.get("name") if isinstance(run, dict) else None
     if wanted.workflows is not None and name not in wanted.workflows:
-        return f"it follows {', '.join(wanted.workflows)}, not {name!r}"
+        return f"it follows {_first(wanted.workflows)}, not {name!r}"
     return _name("branch", event.head_branch, wanted.branches, wanted.branches_ignore)
 
 
@@ -116,7 +122,7 @@ def _name(what: str, name: str, wanted: tuple[str, ...] | None, ignored: tuple[s
     if wanted is not None:
         last = _Patterns(wanted).last(name)
         if last is None:
-            return f"{what} {name!r} matches none of: {', '.join(wanted)}"
+            return f"{what} {name!r} matches none of: {_first(wanted)}"
         return f"{what} {name!r} is excluded by {last}" if last.startswith("!") else None
     if ignored is not None and (last := _Patterns(ignored).last(name)) and not last.startswith("!"):
         return f"{what} {name!r} is ignored by {last}"
@@ -124,29 +130,34 @@ def _name(what: str, name: str, wanted: tuple[str, ...] | None, ignored: tuple[s
 
 
 def _paths(wanted: Filter, changed: tuple[str, ...] | None) -> str | None:
-    """Whether one changed file is enough; where they are not known the workflow runs, as on GitHub.
+    """Whether one changed file is enough; where that cannot be told the workflow runs, as on GitHub.
 
-    All files count, however many; GitHub looks at the first 300.
+    It cannot where the changes are not known, or take too long to look at. Else all files count, however many; GitHub
+    looks at the first 300.
     """
-    if changed is None or (wanted.paths is None and wanted.paths_ignore is None):
+    patterns = wanted.paths if wanted.paths is not None else wanted.paths_ignore
+    if patterns is None or changed is None or _work(patterns, changed) > MAX_WORK:
         return None
     if not changed:
         return "no file was changed"
+    fitting = map(_Patterns(patterns).includes, changed)
     if wanted.paths is not None:
-        patterns = _Patterns(wanted.paths)
-        if any(patterns.includes(path) for path in changed):
-            return None
-        return f"{_some(changed)} matches none of: {', '.join(wanted.paths)}"
-    assert wanted.paths_ignore is not None
-    patterns = _Patterns(wanted.paths_ignore)
-    if all(patterns.includes(path) for path in changed):
-        return f"{_some(changed)} is ignored by: {', '.join(wanted.paths_ignore)}"
-    return None
+        return None if any(fitting) else f"{_some(changed)} matches none of: {_first(patterns)}"
+    return f"{_some(changed)} is ignored by: {_first(patterns)}" if all(fitting) else None
 
 
-def _some(changed: Iterable[str]) -> str:
-    paths = list(changed)
-    return repr(paths[0]) if len(paths) == 1 else f"each of {len(paths)} changed files, such as {paths[0]!r},"
+def _work(patterns: tuple[str, ...], changed: tuple[str, ...]) -> int:
+    return len(patterns) * len(changed) * _CALL + sum(map(len, patterns)) * sum(map(len, changed))
+
+
+def _some(changed: tuple[str, ...]) -> str:
+    first = changed[0]
+    return repr(first) if len(changed) == 1 else f"each of {len(changed)} changed files, such as {first!r},"
+
+
+def _first(patterns: tuple[str, ...]) -> str:
+    more = f" and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else ""
+    return ", ".join(patterns[:_SHOWN]) + more
 
 
 def _skip(message: str) -> str | None:

@@ -12,6 +12,7 @@ Source: the "filter pattern cheat sheet" in GitHub's workflow syntax reference.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Self
 
 import re2
@@ -22,22 +23,25 @@ _RANGES = (("a", "z"), ("A", "Z"), ("0", "9"))
 
 
 class Glob:
-    """A pattern that was read without an error; `text` is the pattern itself."""
+    """A pattern that was read without an error; it is compiled when it is first used."""
 
-    def __init__(self, text: str, compiled: Any) -> None:
-        self.text = text
-        self._compiled = compiled
+    def __init__(self, expression: str) -> None:
+        self._expression = expression
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a pattern. Raises `ValueError` that says what is wrong with it."""
         if len(text) > MAX_LENGTH:
             raise ValueError(f"a pattern is at most {MAX_LENGTH} characters")
-        return cls(text, re2.compile(_bytes("(?s)" + _expression(text))))
+        return cls(_expression(text))
 
     def matches(self, name: str) -> bool:
         """Whether the whole name fits."""
         return self._compiled.fullmatch(_bytes(name)) is not None
+
+    @cached_property
+    def _compiled(self) -> Any:
+        return re2.compile(_bytes(f"(?s){self._expression}"))
 
 
 def _expression(text: str) -> str:

@@ -32,13 +32,13 @@ def inputs_of(event: Event, inputs: Mapping[str, Input]) -> dict[str, Value]:
     """The `inputs` of a build that the event starts: empty unless it is a dispatch.
 
     A dispatch brings texts: `true` and `false` become booleans and digits numbers where the workflow says so. An empty
-    text is an input that was not given. Raises `Invalid` with everything that is wrong.
+    text is no boolean or number, and not enough for what is required. Raises `Invalid` with everything that is wrong.
     """
     if event.name != DISPATCH:
         return {}
     if len(msgspec.json.encode(event.inputs).decode()) > MAX_PAYLOAD:
         raise Invalid(f"the inputs have more than {MAX_PAYLOAD} characters")
-    given = {name: value for name, value in event.inputs.items() if value != ""}
+    given = {name: value for name, value in event.inputs.items() if value != "" or _may_be_empty(inputs.get(name))}
     return _values(given, inputs, written=True, default=lambda default: default)
 
 
@@ -94,6 +94,10 @@ def _values(
     if problems:
         raise Invalid("; ".join(problems))
     return values
+
+
+def _may_be_empty(input: Input | None) -> bool:
+    return input is None or not (input.required or input.type in _WITHOUT)
 
 
 def _boolean(value: object, *, written: bool) -> bool:

@@ -114,6 +114,7 @@ REFUSED: dict[str, list[tuple[str, str]]] = {
         ("0 0 30 2 *", "never comes: no such month has a day 30"),
         ("0 0 31 2,4,6,9,11 *", "never comes: no such month has a day 31"),
     ],
+    "Ours: one has an end": [("0," * 300 + "0 * * * *", "a cron is at most 500 characters")],
 }
 
 ZONES: dict[str, list[tuple[str, str, str, list[str]]]] = {

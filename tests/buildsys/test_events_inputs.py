@@ -29,6 +29,8 @@ DISPATCHED: Table = {
         (TEXT, " a b ", " a b "),
         (TEXT, "true", "true"),
         (TEXT, "$(reboot)", "$(reboot)"),
+        (Input(default="warning"), "", ""),
+        (Input(type="choice", options=("", "a"), default="a"), "", ""),
         (PLACE, "staging", "staging"),
     ],
     "workflow_dispatch: the inputs context keeps booleans as booleans": [
@@ -46,11 +48,12 @@ DISPATCHED: Table = {
     "workflow_dispatch: a choice is one of its options, a text": [(LEVEL, "debug", "debug")],
     "workflow_dispatch: the default is used for what is not given": [
         (Input(default="warning"), ..., "warning"),
-        (Input(default="warning"), "", "warning"),
         (Input(default="warning"), None, "warning"),
         (Input(default="warning", required=True), ..., "warning"),
         (Input(type="boolean", default=True), ..., True),
         (Input(type="boolean", default=True), "false", False),
+        (Input(type="boolean", default=True), "", True),
+        (Input(type="number", default=2.0), "", 2.0),
         (Input(type="number", default=3.0), ..., 3.0),
         (Input(type="choice", options=("a", "b"), default="b"), ..., "b"),
     ],
