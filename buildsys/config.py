@@ -109,7 +109,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         float, Setting("Silence after which a runner's jobs are given up.", settings.seconds)
     ] = 120.0
     grace: Annotated[float, Setting("What a canceled step gets between TERM and KILL.", settings.seconds)] = 10.0
-    log_limit: Annotated[int, Setting("What a step may print; the rest is not kept.", settings.size)] = 1 << 30
+    log_limit: Annotated[int, Setting("What the steps of a build may print; the rest is not kept.", settings.size)] = (
+        1 << 30
+    )
     blobs: Annotated[
         str | None,
         Setting(

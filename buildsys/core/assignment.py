@@ -53,10 +53,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a job's sequence is stored: the step its log is in, the raw offset in it, and the steps' marks."""
+    """How much of a job's sequence is stored: the step its log is in, the raw offset in it, and the steps' marks.
+
+    `cut`: a limit ended the log of that step there.
+    """
 
     step: int = 0
     offset: int = 0
+    cut: bool = False
     container: str | None = None
     started: tuple[int, ...] = ()
     stopped: dict[int, Outcome] = {}
@@ -67,10 +71,10 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
     `deadline` is when the job's time is up (counted from the stored start of the build or job), by the clock of those
     who hand it out; `remaining` is how many seconds of it were left then, for runners whose clock is another one.
-    `grace` is the seconds between TERM and KILL, `log_limit` the bytes a step may print. `position` is where the job's
-    reports stand: it is the start for a new job, and the place to go on from for one that an earlier life of this
-    runner began. `secrets` are the values that the runner shows as `***`, in every form and at any length; blank ones
-    are ignored.
+    `grace` is the seconds between TERM and KILL. `log_limit` are the bytes that the steps of the build may print, of
+    which `log_left` are left. `position` is where the job's reports stand: it is the start for a new job, and the place
+    to go on from for one that an earlier life of this runner began. `secrets` are the values that the runner shows as
+    `***`, in every form and at any length; blank ones are ignored.
     """
 
     id: UUID
@@ -84,6 +88,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     position: Position
     grace: float = 10.0
     log_limit: int = 1 << 30
+    log_left: int = 1 << 30
     secrets: tuple[str, ...] = ()
 
 
@@ -105,7 +110,8 @@ class LogBatch(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
 
     `lines` counts the frame's lines, an unterminated last one included. `at` is when the first byte was read. Batches
     end at a line's end, except where a line stayed open for a second or grew past the batch size: such a line is cut.
-    `commands` are those among the lines, masked as they are. `truncated`: behind it a limit cut the step's output.
+    `commands` are those whose lines end in it, masked as they are. `truncated`: a limit cut the step's output; this is
+    the last batch, which may stand for no byte at all.
     """
 
     step: Count
@@ -162,11 +168,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class ReportReply(msgspec.Struct, frozen=True, kw_only=True):
     """`position` is where the sequence stands now: a reporter that is elsewhere goes there.
 
+    `log_left` are the bytes that the steps of the build may print from now on, those of other jobs, too.
     `revoked` means that this job is no longer the runner's (canceled by force, lost, or fenced by a newer incarnation):
     it removes the container and forgets the job. `cancel` means: end the steps, then report the end.
     """
 
     position: Position
+    log_left: int = 1 << 30
     revoked: bool = False
     cancel: bool = False
 

@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 
 class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds: to a container's start, of a runner's silence, between TERM and KILL; bytes that a step may print.
+    """Seconds: to a container's start, of a runner's silence, between TERM and KILL; bytes that a build may print.
 
     `archive_after`: seconds behind its end after which a build's log is archived, never where it is None.
     """
@@ -96,7 +96,7 @@ class BuildBuddy(Actor):
         if self._row is None:
             self._life = BuildLife(id=self._id, jobs={}, state=State.STOPPED)
             return
-        self._life = await load_life(self.ctx, self._row)
+        self._life = await load_life(self.ctx, self._row, log_limit=self._limits.log)
         await self._sequence.load()
 
     async def start_build(self) -> None:
@@ -155,7 +155,7 @@ class BuildBuddy(Actor):
             if not self._life.apply(job, item, now):
                 break
         self._save()
-        return ReportReply(position=job.position, cancel=self._life.stopping is not None)
+        return ReportReply(position=job.position, log_left=self._life.log_left, cancel=self._life.stopping is not None)
 
     @scheduled(deadline=30.0, urgency=0)
     async def enforce_time_limit(self) -> None:
@@ -298,6 +298,7 @@ class BuildBuddy(Actor):
             position=job.position,
             grace=self._limits.grace,
             log_limit=self._limits.log,
+            log_left=self._life.log_left,
             secrets=(credential.password,) if credential else (),
         )
 

@@ -31,7 +31,7 @@ WORST_FIRST = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.CANCELED, Outcome.FAI
 
 @dataclass(slots=True)
 class StepLife:
-    """A step; `stored` is how many raw bytes of its log are in the store."""
+    """A step; `stored` is how many raw bytes of its log are in the store, and `is_cut` says that no more will be."""
 
     number: int
     state: State = State.QUEUED
@@ -40,6 +40,7 @@ class StepLife:
     started_at: datetime | None = None
     stopped_at: datetime | None = None
     stored: int = 0
+    is_cut: bool = False
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class JobLife:
         return Position(
             step=current,
             offset=self.steps[current].stored,
+            cut=self.steps[current].is_cut,
             container=self.container,
             started=tuple(s.number for s in self.steps.values() if s.started_at is not None),
             stopped={s.number: s.outcome for s in self.steps.values() if s.outcome is not None},
@@ -78,10 +80,15 @@ class JobLife:
 
 @dataclass(slots=True)
 class BuildLife:
-    """A build with its jobs. `stopping` is how its jobs have been ordered to end, if they have."""
+    """A build with its jobs. `stopping` is how its jobs have been ordered to end, if they have.
+
+    `log_left` are the bytes that its steps may still print. Where one of them was cut, nothing is left: what that step
+    would have had masked is not known.
+    """
 
     id: UUID
     jobs: dict[str, JobLife]
+    log_left: int = 1 << 30
     state: State = State.QUEUED
     outcome: Outcome | None = None
     reason: str | None = None
@@ -148,7 +155,9 @@ class BuildLife:
         self.changed_jobs.add(job.plan.id)
 
     def apply(self, job: JobLife, item: Item, now: datetime) -> bool:
-        """Take the next item of a job's reports. A repeated one changes nothing; False: it leaves a hole before it.
+        """Take the next item of a job's reports. A repeated one changes nothing.
+
+        False: it is not to be taken, for it leaves a hole before it, or is output beyond the build's limit.
 
         Jobs and steps keep the times that their runner reported; the build's own are ours, as `now` says.
         """
@@ -236,11 +245,13 @@ class BuildLife:
 
     def _lines(self, job: JobLife, batch: LogBatch) -> bool:
         step = job.steps.get(batch.step)
-        if step is None or batch.end <= step.stored:
+        if step is None or step.is_cut or (batch.end <= step.stored and not batch.truncated):
             return True
-        if batch.offset != step.stored:
+        size = batch.end - batch.offset if step.number else 0
+        if batch.offset != step.stored or size > self.log_left:
             return False
-        step.stored = batch.end
+        step.stored, step.is_cut = batch.end, batch.truncated
+        self.log_left = 0 if batch.truncated else self.log_left - size
         self.records.append(
             LogChange(
                 kind=LINES,
@@ -255,7 +266,9 @@ class BuildLife:
             )
         )
         if batch.truncated:
-            self._tell(TRUNCATED, batch.at, job=job.plan.id, step=step.number, reason="the log's limit was reached")
+            self._tell(
+                TRUNCATED, batch.at, job=job.plan.id, step=step.number, reason="the build's log limit was reached"
+            )
         return True
 
     def _step_stopped(self, job: JobLife, item: StepStopped) -> None:

@@ -18,10 +18,14 @@ _STEP = ("exit_code", "started_at", "stopped_at")
 _BUILD = ("reason", "cancel_requested_at", "starting_at", "running_at", "stopped_at")
 
 
-async def load_life(ctx: Context, row: Any) -> BuildLife:
-    """The life of the build of this row, with its jobs and steps and how much of their logs is stored."""
+async def load_life(ctx: Context, row: Any, *, log_limit: int) -> BuildLife:
+    """The life of the build of this row, with its jobs and steps and how much of their logs is stored.
+
+    `log_limit` are the bytes that its steps may print.
+    """
     build: UUID = row["id"]
     life = BuildLife.of_plan(build, msgspec.convert(row["plan"], Plan))
+    life.log_left = log_limit
     if row["state"] == State.QUEUED:  # nothing has happened yet
         return life
     _read(life, row, _BUILD)
@@ -31,7 +35,11 @@ async def load_life(ctx: Context, row: Any) -> BuildLife:
     for stored in await ctx.database.many(QUERIES["step_list"], build=build):
         _read(life.jobs[stored["job"]].steps[stored["number"]], stored, _STEP)
     for stored in await ctx.database.many(QUERIES["log_positions"], build=build):
-        life.jobs[stored["job"]].steps[stored["step"]].stored = stored["source_to"]
+        step = life.jobs[stored["job"]].steps[stored["step"]]
+        step.stored, step.is_cut = stored["source_to"], stored["truncated"]
+    steps = [step for job in life.jobs.values() for step in job.steps.values() if step.number]
+    printed = sum(step.stored for step in steps)
+    life.log_left = 0 if any(step.is_cut for step in steps) else max(log_limit - printed, 0)
     return life
 
 

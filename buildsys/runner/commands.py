@@ -1,136 +1,167 @@
-"""The workflow commands that concern the log: `::add-mask::VALUE`, and those that stop and resume all commands.
+"""Workflow commands in a step's output: which of its lines are commands. Nothing else decides that.
 
-The rules are those of GitHub's runner: a command is a line that begins, white space aside, with `::NAME::`; a space in
-NAME begins properties; names are the same in any case; `%0D`, `%0A` and `%25` in a value are CR, LF and `%`. After
-`::stop-commands::TOKEN` no line of the step is one until `::TOKEN::`; a TOKEN that could not end that is not heard.
+The rules are those of GitHub's runner. A line ends with LF or CR. It is a command if it begins, white space aside, with
+`::NAME::`; a space in NAME begins properties, and names are the same in any case. After `::stop-commands::TOKEN` no
+line of the step is one until `::TOKEN::`; a TOKEN that could not end that is not heard. The last line of a step is one
+without an end, too.
+
+Masks are read from the output as it was printed, and what is told of groups and annotations from the output as it is
+shown: no secret can be in that.
 """
 
 from __future__ import annotations
 
 import re
-from itertools import product
+from collections import Counter
 
 import msgspec
-from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
-LONGEST_NAME = 1024
+from buildsys.core.commands import MAX_ANNOTATIONS, MAX_GROUPS, LogCommand, log_command, unescape
+
+ADD_MASK = b"add-mask"
+
+LONGEST_HEAD = 4096
 """Bytes at the beginning of a line that must say which command it is, so that little of an open line is remembered."""
 
 LONGEST_VALUE = 16 << 10
-"""Bytes of the longest value. A key or a configuration file has some thousand."""
+"""Bytes that are remembered of a value. A key or a configuration file has some thousand."""
 
-_COMMANDS = frozenset(
-    b"add-mask add-matcher add-path debug echo endgroup error group internal-set-repo-path notice pause-logging "
-    b"remove-matcher resume-logging save-state set-env set-output stop-commands warning".split()
+_HEARD = frozenset({ADD_MASK, *b"stop-commands group endgroup error warning notice debug".split()})
+_COMMANDS = _HEARD.union(
+    b"add-matcher add-path echo internal-set-repo-path pause-logging remove-matcher resume-logging save-state set-env "
+    b"set-output".split()
 )
-_PROPERTIES = rb"(?: (?:(?!::)[^\r\n]){0,%d})?::" % LONGEST_NAME
-_COMMAND = re.compile(rb"::(?:(?P<mask>add-mask)|stop-commands)" + _PROPERTIES, re.IGNORECASE)
-_HEADS = BytesAhoCorasick(
-    (b"::" + bytes(head) for name in (b"ad", b"st") for head in product(*zip(name.lower(), name.upper(), strict=True))),
-    matchkind=MatchKind.LeftmostFirst,
+_HEAD = re.compile(
+    rb"[\r\n][ \t\v\f]*+::"
+    rb"(?P<name>[^\s:]*+(?::(?!:)[^\s:]*+)*+)"
+    rb"(?: (?P<properties>[^\r\n:]*+(?::(?!:)[^\r\n:]*+)*+))?+::"
 )
-_TOKEN = re.compile(rb"[^\s:]+")
+"""The end of the line before, and all of a command but its value. It never goes back: so its time is linear."""
+_TOKEN = re.compile(rb"[^\s:]*+(?::(?!:)[^\s:]++)*+")
 _LINE_END = re.compile(rb"[\r\n]")
 
 
-class AddMask(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that is to be masked from `end` on, and was printed at [start, end); None if it was too long."""
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A command as it was printed, but for a name in small letters. The value was at [start, end) of the output.
 
-    value: bytes | None
+    No more than `LONGEST_VALUE` bytes of it are here.
+    """
+
+    name: bytes
+    properties: bytes
+    value: bytes
     start: int
     end: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.end - self.start == len(self.value)
+
+
+class OpenCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command whose line has not ended yet. `start` is where its value began."""
+
+    name: bytes
+    properties: bytes
+    start: int
+    value: bytearray
+
+    def close(self, end: int) -> Command:
+        return Command(name=self.name, properties=self.properties, value=bytes(self.value), start=self.start, end=end)
 
 
 class CommandReader:
     """Reads a step's output, piece by piece. However it is cut into pieces, the commands are the same.
 
-    `position` is how far it has read; `open` where a value began whose line has not ended yet.
+    `position` is how far it has read.
     """
 
     def __init__(self, *, position: int = 0) -> None:
         self.position = position
-        self.open: int | None = None
-        self._value = bytearray()
-        self._line: bytes | None = b""
-        self._resume: re.Pattern[bytes] | None = None
+        self.open: OpenCommand | None = None
+        self._line = b"\n"
+        self._token: bytes | None = None
 
-    def read(self, data: bytes) -> list[AddMask]:
-        """Read on, and return the masks that are complete with that."""
+    def read(self, data: bytes) -> list[Command]:
+        """Read on, and return the commands whose lines have ended with that."""
         self.position += len(data)
-        masks: list[AddMask] = []
-        if self.open is not None:
-            data = data[self._read_value(data, 0, masks) :]
-        elif self._line is None:
-            ended = _LINE_END.search(data)
-            data = data[ended.start() :] if ended is not None else b""
-        else:
-            data = self._line + data
-        self._read_lines(data, masks)
-        if data:
-            line = data[max(data.rfind(b"\n"), data.rfind(b"\r")) + 1 :]
-            self._line = line if len(line) <= LONGEST_NAME else None
-        return masks
+        text, found = self._line + data, list[Command]()
+        for head in _HEAD.finditer(text, self._read_value(text, 0, found)):
+            if self._is_heard(head):
+                start = self.position - len(text) + head.end()
+                self.open = OpenCommand(
+                    name=head["name"].lower(), properties=head["properties"] or b"", start=start, value=bytearray()
+                )
+                self._read_value(text, head.end(), found)
+        line = max(text.rfind(b"\n"), text.rfind(b"\r"))
+        is_short = line >= 0 and len(text) - line - 1 <= LONGEST_HEAD
+        self._line = text[line:] if is_short and self.open is None else b""
+        return found
 
-    def end(self) -> list[AddMask]:
+    def end(self) -> list[Command]:
         """The step has ended, and with it its last line."""
-        return [self._close_value(self.position)] if self.open is not None else []
+        found = list[Command]()
+        if self.open is not None:
+            self._close(self.position, found)
+        return found
 
-    def _read_lines(self, text: bytes, masks: list[AddMask]) -> None:
-        at = 0
-        for _, start, _ in _HEADS.find_matches_as_indexes(text):
-            if start >= at and self._resume is not None:
-                at = self._find_resume(text, at)
-            command = _COMMAND.match(text, start) if start >= at else None
-            if command is None or (line := _line_start(text, command)) is None:
-                continue
-            if command["mask"]:
-                self.open = self.position - len(text) + command.end()
-                at = self._read_value(text, command.end(), masks)
-            elif (ended := _LINE_END.search(text, command.end(), line + LONGEST_NAME + 1)) is not None:
-                self._stop(_unescape(text[command.end() : ended.start()]))
-                at = ended.end()
-        if self._resume is not None:
-            self._find_resume(text, at)
+    def _is_heard(self, head: re.Match[bytes]) -> bool:
+        name = head["name"].lower()
+        if len(head[0]) - 1 > LONGEST_HEAD:
+            return False
+        if self._token is not None:
+            self._token = None if name == self._token else self._token
+            return False
+        return name in _HEARD
 
-    def _read_value(self, text: bytes, at: int, masks: list[AddMask]) -> int:
-        """Read a value on, and return where it ends."""
+    def _read_value(self, text: bytes, at: int, found: list[Command]) -> int:
+        """Read the open command's value on, if there is one, and return where it ends."""
+        if self.open is None:
+            return at
         ended = _LINE_END.search(text, at)
         end = ended.start() if ended is not None else len(text)
-        self._value += text[at : min(end, at + LONGEST_VALUE + 1 - len(self._value))]
+        self.open.value.extend(text[at : min(end, at + LONGEST_VALUE - len(self.open.value))])
         if ended is not None:
-            masks.append(self._close_value(self.position - len(text) + end))
+            self._close(self.position - len(text) + end, found)
         return end
 
-    def _close_value(self, end: int) -> AddMask:
+    def _close(self, end: int, found: list[Command]) -> None:
         assert self.open is not None
-        value = _unescape(bytes(self._value)) if len(self._value) <= LONGEST_VALUE else None
-        mask = AddMask(value=value, start=self.open, end=end)
-        self.open = None
-        self._value.clear()
-        return mask
+        command, self.open = self.open.close(end), None
+        if command.name != b"stop-commands":
+            found.append(command)
+        elif command.is_whole:
+            self._stop(unescape(command.value).lower())
 
     def _stop(self, token: bytes) -> None:
-        if _TOKEN.fullmatch(token) and token.lower() not in _COMMANDS:
-            self._resume = re.compile(b"::" + re.escape(token) + _PROPERTIES, re.IGNORECASE)
-
-    def _find_resume(self, text: bytes, at: int) -> int:
-        """Where commands count again: the end of the text, if they do not."""
-        assert self._resume is not None
-        for command in self._resume.finditer(text, at):
-            if _line_start(text, command) is not None:
-                self._resume = None
-                return command.end()
-        return len(text)
+        if token and len(b"::%b::" % token) <= LONGEST_HEAD and _TOKEN.fullmatch(token) and token not in _COMMANDS:
+            self._token = token
 
 
-def _line_start(text: bytes, command: re.Match[bytes]) -> int | None:
-    """Where the line of a command begins; None if something is before it, or too much."""
-    least = max(command.end() - LONGEST_NAME - 1, 0)
-    start = max(text.rfind(end, least, command.start()) for end in (b"\n", b"\r")) + 1
-    if command.end() - start > LONGEST_NAME or text[start : command.start()].strip():
-        return None
-    return start
+class LogCommands:
+    """What the commands of one step say about its log. It is given the log as it is shown, batch by batch."""
 
+    def __init__(self) -> None:
+        self._reader = CommandReader()
+        self._found: Counter[str] = Counter()
 
-def _unescape(value: bytes) -> bytes:
-    return value.replace(b"%0D", b"\r").replace(b"%0A", b"\n").replace(b"%25", b"%")
+    def read(self, text: bytes, *, complete: bool = False) -> tuple[LogCommand, ...]:
+        """What is said in the next batch. Of a line that was parted, its last part counts as the command's line.
+
+        With a `complete` log the last line ends.
+        """
+        begin = self._reader.position
+        commands = self._reader.read(text) + (self._reader.end() if complete else [])
+        said = list[LogCommand]()
+        at = line = 0
+        for command in commands:
+            line, at = line + text.count(b"\n", at, command.end - begin), command.end - begin
+            saying = log_command(command.name, command.properties, command.value, line=line)
+            if saying is not None and self._has_room(saying):
+                said.append(saying)
+        return tuple(said)
+
+    def _has_room(self, command: LogCommand) -> bool:
+        of = command.level or command.kind
+        self._found[of] += 1
+        return self._found[of] <= (MAX_ANNOTATIONS if command.level else MAX_GROUPS)

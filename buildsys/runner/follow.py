@@ -5,19 +5,24 @@ it takes what has gathered, up to 1 MiB. It ends at a line's end, unless its onl
 longer than 64 KiB; then it ends at a character's end. It never ends within a secret, nor within what may become one:
 the beginning of a secret waits for what follows it, one of less than four bytes for no more than a second. At most one
 batch of bytes is in memory; what is not yet released stays in the file.
+
+At its limit a log is cut: one last batch says so, and nothing of the step comes behind it. What could be the beginning
+of a secret that is parted by the limit is not in it.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from datetime import UTC, datetime
 
 import zstandard
 
 from buildsys.core.assignment import LogBatch
-from buildsys.core.commands import CommandScanner
+from buildsys.runner.commands import LogCommands
 from buildsys.runner.folder import SETUP, JobFolder
+from buildsys.runner.forms import LONGEST
 from buildsys.runner.masking import Masked, StepMask
 
 BATCH = 64 << 10
@@ -26,6 +31,8 @@ QUIET = 0.25
 OPEN_LINE = 1.0
 PATIENCE = 1.0
 BLOCK = 512
+BEHIND = 256
+"""Bytes behind a limit that are looked at: whether the log ends there, with marker and nonce, or is cut."""
 
 
 class LogFollower:
@@ -33,17 +40,24 @@ class LogFollower:
 
     While the step runs, nothing from its marker on is released, nor bytes that may be a part of it. Once it has a
     status, that says where its log ends, and all before that place is output: markers that the step itself printed,
-    too. Where a part of the log is not shown, a last line says so. For that line to have a batch to go with, the last
-    byte is held back until the end: at the log's limit, behind which nothing is read, and where all is masked.
+    too. Where the job added more secrets than are kept, a last line says that not all is shown; for it to have a batch
+    to go with, the last byte is held back until the end. So it is for a command whose line is not ended.
+
+    `log_limit` is what a build may print; how much of it is left is told by `allow`. The set-up has no limit.
     """
 
-    def __init__(self, *, folder: JobFolder, mask: StepMask, commands: CommandScanner, log_limit: int) -> None:
+    def __init__(
+        self, *, folder: JobFolder, mask: StepMask, commands: LogCommands, log_limit: int, is_cut: bool = False
+    ) -> None:
         self.step = mask.step
+        self.is_cut = is_cut
         self._folder = folder
         self._mask = mask
         self._commands = commands
         self._marker = folder.marker if mask.step != SETUP else b""
-        self._limit = kept(log_limit) if mask.step != SETUP else None
+        self._log_limit = log_limit
+        self._written = kept(log_limit) if mask.step != SETUP else sys.maxsize
+        self._limit = self._written
         self._file: int | None = None
         self._data = bytearray()
         self._held: int | None = None
@@ -61,44 +75,66 @@ class LogFollower:
             os.close(self._file)
             self._file = None
 
+    def allow(self, left: int) -> None:
+        """From here on the build may print so many bytes."""
+        self._limit = min(self.offset + left, self._written)
+
     def take(self, *, eager: bool = False) -> LogBatch | None:
         """The next batch if it is due; when `eager`, whatever lines are there."""
+        if self.is_cut:
+            return None
         now = time.monotonic()
         self._read(now)
-        available = self._available()
+        room, available = self._limit - self.offset, self._available()
+        if available > room or (available == room and self._is_over_limit()):
+            return self._cut(room, now)
         lines = self._data.rfind(b"\n", 0, available) + 1
         if not eager and not self._is_due(now, available, ends_line=lines == available):
             return None
         masked = self._look(available, patient=now - self._last < PATIENCE)
         cut = masked.cut(lines)
         if cut == 0 and (now - self._first >= OPEN_LINE or available >= BATCH):
+            available -= self._mask.is_in_command
             cut = masked.cut(_whole_characters(self._data, available) or available)
         return self._release(masked.text(cut), cut, now)
 
     def finish(self) -> LogBatch | None:
         """The next batch of a log that has ended; None when all of it was given."""
+        if self.is_cut:
+            return None
         now = time.monotonic()
         self._read(now)
         end = self._folder.log_end(self.step) or b""
         found = self._data.find(end) if end else -1
         known = found if found >= 0 else len(self._data)
         complete = found >= 0 or known < FLOOD
+        room = self._limit - self.offset
+        if known > room or (complete and found < 0 and self._is_over_limit()):
+            return self._cut(min(known, room), now)
         if not complete:
             known -= len(end)
         masked = self._look(known, complete=complete)
         if complete and masked.cut(known) == known:
-            truncated = found < 0 and self._is_over_limit()
-            return self._release(self._noted(masked.text(known), truncated), known, now, truncated=truncated)
+            return self._release(self._noted(masked.text(known)), known, now, complete=True)
         cut = masked.cut(self._data.rfind(b"\n", 0, known) + 1) or masked.cut(known)
         return self._release(masked.text(cut), cut, now)
+
+    def _cut(self, length: int, now: float) -> LogBatch | None:
+        """The next batch of a log that ends with its limit, `length` bytes from here, and in the last one a note."""
+        masked = self._look(length)
+        cut = masked.cut(length)
+        if 0 < cut < length - LONGEST:
+            return self._release(masked.text(cut), cut, now)
+        self.is_cut = True
+        self._mask.end()
+        text = self._noted(masked.text(cut))
+        return self._release(text, length, now, complete=True)
 
     def _read(self, now: float) -> None:
         if self._file is None:
             self._file = self._folder.open_log(self.step)
         known = self.offset + len(self._data)
-        room = FLOOD - len(self._data)
-        if self._limit is not None:
-            room = min(room, self._limit - known)
+        room = min(FLOOD - len(self._data), self._limit + BEHIND - known, self._written - known)
         if self._file is None or room <= 0:
             return
         data = os.pread(self._file, room, known)
@@ -121,8 +157,6 @@ class LogFollower:
             if self._data.endswith(self._marker[:length]):
                 available -= length
                 break
-        if self._limit is not None:
-            available = min(available, self._limit - 1 - self.offset)
         if self._mask.is_closed:
             available = min(available, len(self._data) - 1)
         return max(available, 0)
@@ -140,25 +174,30 @@ class LogFollower:
             self._mask.end()
         return self._mask.look(memoryview(self._data)[:length], complete=complete, patient=patient)
 
-    def _noted(self, text: bytes, truncated: bool) -> bytes:
+    def _noted(self, text: bytes) -> bytes:
         """The last of the output, and why it may not be all that there was to show."""
         notes: list[bytes] = []
         if self._mask.is_closed:
             notes.append(b"the job added more secrets than are kept; all that it printed from there on is masked")
-        if truncated:
-            notes.append(b"the step's log limit of %d bytes was reached; the rest was not kept" % (self._limit or 0))
-        for note in notes:
-            text += (b"" if text.endswith(b"\n") else b"\n") + b"buildsys: " + note + b"\n"
-        return text
+        if self.is_cut:
+            notes.append(b"the build's log limit of %d bytes was reached; the rest is not kept" % self._log_limit)
+        if notes and not (text.endswith(b"\n") if text else self._begins_line()):
+            text += b"\n"
+        return text + b"".join(b"buildsys: " + note + b"\n" for note in notes)
+
+    def _begins_line(self) -> bool:
+        """Whether what is next in the log begins a line."""
+        return self.offset == 0 or self._file is None or os.pread(self._file, 1, self.offset - 1) == b"\n"
 
     def _is_over_limit(self) -> bool:
-        if self._limit is None or self._file is None:
+        """Whether the log was cut where it was written, or is longer than that allows."""
+        if self._file is None or self.step == SETUP:
             return False
-        return os.fstat(self._file).st_size > self._limit or self._folder.is_truncated(self.step)
+        return os.fstat(self._file).st_size > self._written or self._folder.is_truncated(self.step)
 
-    def _release(self, text: bytes, length: int, now: float, *, truncated: bool = False) -> LogBatch | None:
+    def _release(self, text: bytes, length: int, now: float, *, complete: bool = False) -> LogBatch | None:
         """A batch of the first bytes of the data, which are shown as `text`."""
-        if length == 0:
+        if length == 0 and not self.is_cut:
             return None
         batch = LogBatch(
             step=self.step,
@@ -167,8 +206,8 @@ class LogFollower:
             lines=text.count(b"\n") + (not text.endswith(b"\n")),
             frame=zstandard.compress(text, 1),
             at=self._at,
-            commands=self._commands.scan(text) if self.step != SETUP else (),
-            truncated=truncated,
+            commands=self._commands.read(text, complete=complete) if self.step != SETUP else (),
+            truncated=self.is_cut,
         )
         self._mask.release(memoryview(self._data)[:length])
         del self._data[:length]

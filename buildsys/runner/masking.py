@@ -14,7 +14,8 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterable
 
-from buildsys.runner.commands import AddMask, CommandReader
+from buildsys.core.commands import unescape
+from buildsys.runner.commands import ADD_MASK, Command, CommandReader
 from buildsys.runner.folder import SETUP
 from buildsys.runner.forms import LONGEST, SHORTEST, forms
 from buildsys.runner.patterns import LATEST, STRIDE, Patterns, Place
@@ -87,6 +88,11 @@ class StepMask:
         """Whether all of the output is masked from some place on."""
         return self._masks.closed is not None and self._masks.closed[0] <= self.step
 
+    @property
+    def is_in_command(self) -> bool:
+        """Whether the output that was learned ends within a command."""
+        return self._reader.open is not None
+
     def learn(self, data: bytes) -> None:
         """Read the commands in the next bytes. In the set-up there are none."""
         self.learned += len(data)
@@ -110,8 +116,8 @@ class StepMask:
         beyond = len(text) + (not complete)
         found, searched = self._masks.patterns.find(text, place=(self.step, offset), most=MOST_BEGINNINGS)
         found += [(start - offset, end - offset) for start, end in self._values]
-        if self._reader.open is not None:
-            found.append((self._reader.open - offset, beyond))
+        if (command := self._reader.open) is not None and command.name == ADD_MASK:
+            found.append((command.start - offset, beyond))
         if (closed := self._masks.closed) is not None and closed[0] <= self.step:
             found.append((closed[1] - offset if closed[0] == self.step else 0, beyond))
         begun = 0 if complete else self._masks.patterns.begun(text)
@@ -124,10 +130,12 @@ class StepMask:
         self._behind = (self._behind + data[1 - LONGEST :])[1 - LONGEST :]
         self._values = [value for value in self._values if value[1] > self.offset]
 
-    def _add(self, commands: Iterable[AddMask]) -> None:
+    def _add(self, commands: Iterable[Command]) -> None:
         for command in commands:
-            self._values.append((command.start, command.end))
-            self._masks.add(command.value, since=(self.step, command.end))
+            if command.name == ADD_MASK:
+                self._values.append((command.start, command.end))
+                value = unescape(command.value) if command.is_whole else None
+                self._masks.add(value, since=(self.step, command.end))
 
 
 class Masked:

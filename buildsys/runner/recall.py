@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from buildsys.core.commands import CommandScanner
+from buildsys.runner.commands import LogCommands
 from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.masking import Masks, StepMask
 
 PIECE = 1 << 20
 
 
-def recall(masks: Masks, *, folder: JobFolder, step: int, offset: int, limit: int) -> StepMask:
+def recall(masks: Masks, *, folder: JobFolder, step: int, offset: int, limit: int) -> tuple[StepMask, LogCommands]:
     """The mask of a step as it is at a raw offset of its log, once `masks` know all that was printed before it.
 
-    `limit` is how much of a log is kept. Of a log that was lost nothing is known.
+    And the commands that were shown up to there. `limit` is how much of a log is kept. Of a log that was lost nothing
+    is known.
     """
     for earlier in range(SETUP + 1, step):
         if earlier not in masks.known:
@@ -23,25 +24,25 @@ def recall(masks: Masks, *, folder: JobFolder, step: int, offset: int, limit: in
             for data in _printed(folder, earlier, limit):
                 mask.learn(data)
             mask.end()
-    mask = StepMask(masks, step=step)
-    for data in _pieces(folder, step, offset):
-        mask.learn(data)
-        mask.release(data)
-    return mask if mask.offset == offset else StepMask(masks, step=step, offset=offset)
-
-
-def recall_commands(*, folder: JobFolder, step: int, offset: int) -> CommandScanner:
-    """What a step's output up to a raw offset says about the commands behind it."""
-    scanner = CommandScanner()
+    mask, commands = StepMask(masks, step=step), LogCommands()
     rest = b""
     for data in _pieces(folder, step, offset):
-        lines, newline, rest = (rest + data).rpartition(b"\n")
-        scanner.scan(lines + newline)
-        if len(rest) > PIECE:
-            scanner.scan(rest)
-            rest = b""
-    scanner.scan(rest)
-    return scanner
+        mask.learn(data)
+        rest = _show(rest + data, mask, commands, complete=False)
+    _show(rest, mask, commands, complete=True)
+    return (mask, commands) if mask.offset == offset else (StepMask(masks, step=step, offset=offset), LogCommands())
+
+
+def _show(data: bytes, mask: StepMask, commands: LogCommands, *, complete: bool) -> bytes:
+    """Release what can be of the next bytes, which are learned, and return the others."""
+    while data:
+        masked = mask.look(data, complete=complete, patient=True)
+        if (cut := masked.cut(len(data))) == 0:
+            break
+        commands.read(masked.text(cut))
+        mask.release(data[:cut])
+        data = data[cut:]
+    return data
 
 
 def _printed(folder: JobFolder, step: int, limit: int) -> Iterator[bytes]:

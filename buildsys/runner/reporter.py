@@ -36,7 +36,7 @@ from buildsys.runner.interruption import Cause, Interruption
 from buildsys.runner.masking import Masks
 from buildsys.runner.orchestrator import Orchestrator
 from buildsys.runner.pace import Pace, backoff
-from buildsys.runner.recall import recall, recall_commands
+from buildsys.runner.recall import recall
 from buildsys.runner.sequence import advance, counts
 
 Mark = ContainerStarted | StepStarted | StepStopped | JobStopped
@@ -72,6 +72,7 @@ class Reporter:
         self._interruption = interruption
         self._masks = Masks(assignment.secrets)
         self._position = assignment.position
+        self._left = assignment.log_left
         self._marks: list[Mark] = []
         self._marked = asyncio.Event()
         self._marked_at = 0.0
@@ -100,7 +101,14 @@ class Reporter:
     def _go_on(self) -> None:
         """Read again what an earlier life of the runner read, which may be much, up to where the reports stand."""
         open_steps = set(self._position.started) - self._position.stopped.keys()
-        self._log(self._position, min(open_steps, default=max(self._position.started) + 1))
+        self._log(self._position, min(open_steps, default=max(self._position.started) + 1), 0)
+
+    def _is_elsewhere(self) -> bool:
+        """Whether the stored log of the open step ends at another place than where we read on."""
+        follower, position = self._follower, self._position
+        if follower is None or follower.step != position.step:
+            return False
+        return (follower.offset, follower.is_cut) != (position.offset, position.cut)
 
     async def _report(self) -> None:
         pace = Pace()
@@ -113,7 +121,9 @@ class Reporter:
             pace.reset()
             before = self._position
             reply = await self._send(tuple(items))
-            self._position = reply.position
+            self._position, self._left = reply.position, reply.log_left
+            if self._is_elsewhere():
+                await asyncio.to_thread(self._go_on)
             if reply.revoked:
                 self._interruption.request(Cause.REVOKED)
                 return
@@ -171,19 +181,19 @@ class Reporter:
         if pending and not ending and self._linger() > 0 and not self._has_printed():
             return []
         items: list[Item] = []
-        position, room = self._position, FLOOD
+        position, sent = self._position, 0
         for mark in pending:
             if isinstance(mark, StepStopped) and mark.step in position.started:
-                while (batch := self._log(position, mark.step).finish()) is not None:
+                while (batch := self._log(position, mark.step, sent).finish()) is not None:
                     items.append(batch)
-                    position, room = advance(position, batch), room - (batch.end - batch.offset)
-                    if room <= 0:
+                    position, sent = advance(position, batch), sent + batch.end - batch.offset
+                    if sent >= FLOOD:
                         return items
             items.append(mark)
             position = advance(position, mark)
         step = self._open_step()
         if step is not None and not ending:
-            batch = self._log(position, step).take(eager=bool(pending))
+            batch = self._log(position, step, sent).take(eager=bool(pending))
             if batch is not None:
                 items.append(batch)
         return items
@@ -223,17 +233,19 @@ class Reporter:
                 return None
         return None
 
-    def _log(self, position: Position, step: int) -> LogFollower:
-        offset = position.offset if position.step == step else 0
-        if self._follower is not None and (self._follower.step, self._follower.offset) == (step, offset):
-            return self._follower
-        if self._follower is not None:
-            self._follower.close()
-        limit = self._assignment.log_limit
-        mask = recall(self._masks, folder=self._folder, step=step, offset=offset, limit=kept(limit))
-        commands = recall_commands(folder=self._folder, step=step, offset=offset)
-        self._follower = LogFollower(folder=self._folder, mask=mask, commands=commands, log_limit=limit)
-        return self._follower
+    def _log(self, position: Position, step: int, sent: int) -> LogFollower:
+        """The log of a step as it goes on behind a position, `sent` bytes of output behind the stored one."""
+        offset, is_cut = (position.offset, position.cut) if position.step == step else (0, False)
+        follower = self._follower
+        if follower is None or (follower.step, follower.offset, follower.is_cut) != (step, offset, is_cut):
+            if follower is not None:
+                follower.close()
+            limit = self._assignment.log_limit
+            mask, commands = recall(self._masks, folder=self._folder, step=step, offset=offset, limit=kept(limit))
+            follower = LogFollower(folder=self._folder, mask=mask, commands=commands, log_limit=limit, is_cut=is_cut)
+            self._follower = follower
+        follower.allow(self._left - sent)
+        return follower
 
 
 def storable(text: str) -> str:

@@ -15,7 +15,8 @@ def counts(position: Position, item: Item) -> bool:
         case StepStarted():
             return item.step in position.started
         case LogBatch():
-            return item.step < position.step or (item.step == position.step and item.end <= position.offset)
+            stored = item.end <= position.offset and position.cut >= item.truncated
+            return item.step < position.step or (item.step == position.step and stored)
         case JobStopped():
             return False
         case _:
@@ -28,9 +29,9 @@ def advance(position: Position, item: Item) -> Position:
         case ContainerStarted():
             return replace(position, container=item.container)
         case StepStarted():
-            return replace(position, step=item.step, offset=0, started=(*position.started, item.step))
+            return replace(position, step=item.step, offset=0, cut=False, started=(*position.started, item.step))
         case LogBatch():
-            return replace(position, step=item.step, offset=item.end)
+            return replace(position, step=item.step, offset=item.end, cut=item.truncated)
         case JobStopped():
             return position
         case _:

@@ -32,13 +32,14 @@ from buildsys.errors import Unavailable
 
 
 class Job:
-    """What is stored of a job. `logs` are the decompressed frames of each step, in order."""
+    """What is stored of a job. `logs` are the decompressed frames of each step, `printed` the raw bytes behind them."""
 
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
         self.position = assignment.position
         self.logs: dict[int, bytearray] = {}
         self.batches: list[LogBatch] = []
+        self.printed = 0
         self.codes: dict[int, int | None] = {}
         self.stopped: JobStopped | None = None
 
@@ -51,18 +52,24 @@ class Job:
                 self.position = replace(position, container=position.container or item.container)
             case StepStarted() if item.step not in position.started:
                 assert set(position.started) <= set(position.stopped), "two steps at a time"
-                self.position = replace(position, step=item.step, offset=0, started=(*position.started, item.step))
-            case LogBatch() if item.step == position.step and item.end > position.offset:
+                self.position = replace(
+                    position, step=item.step, offset=0, cut=False, started=(*position.started, item.step)
+                )
+            case LogBatch() if item.step == position.step and (
+                item.end > position.offset or item.truncated > position.cut
+            ):
                 if item.offset != position.offset:
                     return False
+                assert not position.cut, "output behind a limit"
                 assert item.step in position.started
                 assert item.step not in position.stopped, "output of a stopped step"
-                assert item.end > item.offset
+                assert item.end > item.offset or item.truncated
                 text = zstandard.decompress(item.frame)
                 assert item.lines == text.count(b"\n") + (not text.endswith(b"\n"))
                 self.logs.setdefault(item.step, bytearray()).extend(text)
                 self.batches.append(item)
-                self.position = replace(position, offset=item.end)
+                self.printed += item.end - item.offset if item.step else 0
+                self.position = replace(position, offset=item.end, cut=item.truncated)
             case StepStopped() if item.step not in position.stopped:
                 assert (item.outcome is Outcome.SKIPPED) == (item.step not in position.started)
                 self.codes[item.step] = item.exit_code
@@ -134,7 +141,10 @@ class MemoryOrchestrator:
                 free -= 1
         told = [id for id in poll.holding if id not in poll.ending]
         return PollReply(
-            assignments=tuple(replace(self.jobs[id].assignment, position=self.jobs[id].position) for id in given),
+            assignments=tuple(
+                replace(self.jobs[id].assignment, position=self.jobs[id].position, log_left=self._left(self.jobs[id]))
+                for id in given
+            ),
             cancel=tuple(id for id in told if id in self._canceled),
             revoked=tuple(id for id in told if id in self._revoked),
         )
@@ -150,18 +160,30 @@ class MemoryOrchestrator:
         assert report.build == self.jobs[id].assignment.build
         if self._strikes() and self._past[id] and self.jobs[id].stopped is None:
             vars(self.jobs[id]).update(vars(deepcopy(self._random.choice(self._past[id]))))
-            self._replies[id] = [ReportReply(position=self.jobs[id].position)]
+            self._replies[id] = [self._reply(id)]
             return self._replies[id][0]
         for item in report.items:
-            if not self.jobs[id].add(item):
+            beyond = isinstance(item, LogBatch) and item.step and item.end - item.offset > self._left(self.jobs[id])
+            if beyond or not self.jobs[id].add(item):
                 break
         if self._faults and self.jobs[id].stopped is None:
             self._past[id] = [*self._past[id][-3:], deepcopy(self.jobs[id])]
-        reply = ReportReply(position=self.jobs[id].position, cancel=id in self._canceled)
+        reply = self._reply(id)
         self._replies[id].append(reply)
         if self._strikes():
             raise Unavailable("lost on the way out")
         return self._random.choice(self._replies[id]) if self._strikes() and self.jobs[id].stopped is None else reply
+
+    def _reply(self, id: UUID) -> ReportReply:
+        job = self.jobs[id]
+        return ReportReply(position=job.position, log_left=self._left(job), cancel=id in self._canceled)
+
+    def _left(self, job: Job) -> int:
+        """What the build may still print, with all its jobs."""
+        jobs = [each for each in self.jobs.values() if each.assignment.build == job.assignment.build]
+        if any(batch.truncated for each in jobs for batch in each.batches[-1:]):
+            return 0
+        return max(job.assignment.log_limit - sum(each.printed for each in jobs), 0)
 
     def _strikes(self) -> bool:
         return self._random.random() < self._faults

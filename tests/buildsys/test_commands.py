@@ -7,16 +7,20 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from objects_bench import SEAL_KEY, Hand, begun, bench_on, ended, output
 
 from actors import Database
-from buildsys.core.commands import MAX_ANNOTATIONS, MAX_GROUPS, MAX_NAME, MAX_TEXT, CommandScanner, LogCommand
+from buildsys.core.commands import MAX_ANNOTATIONS, MAX_GROUPS, MAX_NAME, MAX_TEXT, LogCommand
 from buildsys.objects.log_verification import LogVerification
+from buildsys.runner.commands import LONGEST_HEAD, LogCommands
 
 
 def scan(*batches: bytes) -> list[dict[str, Any]]:
-    scanner = CommandScanner()
-    return [msgspec.to_builtins(command) for batch in batches for command in scanner.scan(batch)]
+    """What is said, and the last batch ends the log."""
+    commands = LogCommands()
+    said = [command for batch in batches for command in commands.read(batch)]
+    return [msgspec.to_builtins(command) for command in (*said, *commands.read(b"", complete=True))]
 
 
 def error(message: str, **more: Any) -> dict[str, Any]:
@@ -31,6 +35,7 @@ def error(message: str, **more: Any) -> dict[str, Any]:
         (b"::endgroup::", {"line": 0, "kind": "group_ended"}),
         (b"  \t::endgroup::", {"line": 0, "kind": "group_ended"}),
         (b"::ENDGROUP::", {"line": 0, "kind": "group_ended"}),
+        (b"10%\r::endgroup::", {"line": 0, "kind": "group_ended"}),
         (b"::endgroup::\r", {"line": 0, "kind": "group_ended"}),
         (b"::error::it broke", error("it broke")),
         (b"::error ::it broke", error("it broke")),
@@ -43,7 +48,7 @@ def error(message: str, **more: Any) -> dict[str, Any]:
         (b"::error what=else,,=,file=::m", error("m", file="")),
         (b"::error file=a%3Ab%2Cc%25.py::m", error("m", file="a:b,c%.py")),
         (b"::error file=%253A::m", error("m", file="%3A")),
-        (b"::error::100%25 of%0Atwo%0d%0Alines %3A", error("100% of\ntwo\r\nlines %3A")),
+        (b"::error::100%25 of%0Atwo%0D%0Alines %3A%0a", error("100% of\ntwo\r\nlines %3A%0a")),
         (b"::error::a::b::c", error("a::b::c")),
         (b"::error::\xff\x00", error("\ufffd\ufffd")),
         (b"::warning::w", error("w") | {"level": "warning"}),
@@ -89,25 +94,39 @@ def test_the_line_of_a_command() -> None:
 
 
 def test_stopped_commands_are_lines() -> None:
-    text = b"::stop-commands::Tok%65n\n::error::1\n::group::2\n::tok%65n::x\n::TOK%65N::\n::error::3\n"
+    text = b"::stop-commands::Tok%65n\n::error::1\n::group::2\n::tok%65::\n::TOK%65N a=b::x\n::error::3\n"
     assert scan(text) == [error("3", line=5)]
     assert scan(*(line + b"\n" for line in text.splitlines())) == [error("3")]
 
 
-@pytest.mark.parametrize("token", [b"", b"  ", b"error", b"x" * (MAX_NAME + 1)])
+@pytest.mark.parametrize("token", [b"a:b", b":a", b"$1", b"**", b"x" * (LONGEST_HEAD - 4)])
+def test_a_token_ends_what_it_began(token: bytes) -> None:
+    stopped = b"::stop-commands::%s\n::error::1\n::%s::\n::error::2\n" % (token, token)
+    assert scan(stopped) == [error("2", line=3)]
+
+
+@pytest.mark.parametrize("token", [b"", b"  ", b"error", b"a::b", b"a:", b"x" * (LONGEST_HEAD - 3)])
 def test_a_token_that_could_not_end_it_stops_nothing(token: bytes) -> None:
     assert scan(b"::stop-commands::%s\n::error::1\n" % token) == [error("1", line=1)]
 
 
-@pytest.mark.parametrize("cut", range(1, len(b"::error::it broke\n")))
-def test_a_parted_line_is_no_command(cut: int) -> None:
-    line = b"::error::it broke\n"
-    assert scan(line[:cut], line[cut:] + b"::endgroup::\n") == [{"line": 1, "kind": "group_ended"}]
+@pytest.mark.parametrize("cut", range(len(b"::error a=b::it broke\n") + 1))
+def test_a_parted_line_is_a_command_where_it_ends(cut: int) -> None:
+    line = b"::error a=b::it broke\n"
+    ended = cut == len(line)
+    assert scan(b"1\n" + line[:cut], line[cut:] + b"::endgroup::\n") == [
+        error("it broke", line=int(ended)),
+        {"line": int(not ended), "kind": "group_ended"},
+    ]
 
 
-def test_nothing_parts_no_line() -> None:
-    assert scan(b"", b"::error::1\n", b"", b"::error::2\n") == [error("1"), error("2")]
-    assert scan(b"::err", b"", b"or::1\n::error::2\n") == [error("2", line=1)]
+def test_the_end_of_a_line_may_come_alone() -> None:
+    assert scan(b"::error::1", b"", b"\r", b"\n::error::2", b"\n") == [error("1"), error("2")]
+
+
+def test_a_last_line_needs_no_end() -> None:
+    assert scan(b"\n::error::1") == [error("1")]
+    assert [command.line for command in LogCommands().read(b"one\n::error::2", complete=True)] == [1]
 
 
 def test_there_are_so_many_and_no_more() -> None:
@@ -118,7 +137,7 @@ def test_there_are_so_many_and_no_more() -> None:
 
 
 def test_a_long_message_is_cut() -> None:
-    [found] = scan(b"::error title=%s::%s\n" % (b"t" * 10_000, b"m" * 100_000))
+    [found] = scan(b"::error title=%s::%s\n" % (b"t" * 3000, b"m" * 100_000))
     assert (len(found["message"]), len(found["title"])) == (MAX_TEXT + 1, MAX_NAME + 1)
     assert found["message"].endswith("\N{HORIZONTAL ELLIPSIS}")
 
@@ -132,9 +151,13 @@ def test_any_bytes_give_commands_that_can_be_sent() -> None:
         text = b"".join(
             chance.choice([*pieces, chance.randbytes(chance.randrange(4))]) for _ in range(chance.randrange(40))
         )
-        for command in CommandScanner().scan(text):
+        found = LogCommands().read(text, complete=True)
+        for command in found:
             assert msgspec.convert(msgspec.to_builtins(command), LogCommand) == command
-            assert text.split(b"\n")[command.line].lstrip(b" \t").startswith(b"::")
+            assert b"::" in text.split(b"\n")[command.line]
+        commands, cut = LogCommands(), chance.randrange(len(text) + 1)
+        parted = commands.read(text[:cut]) + commands.read(text[cut:], complete=True)
+        assert [replace(command, line=0) for command in parted] == [replace(command, line=0) for command in found]
 
 
 async def test_commands_become_events_behind_their_lines(database: Database) -> None:
@@ -146,7 +169,7 @@ async def test_commands_become_events_behind_their_lines(database: Database) -> 
         await hand.take()
         await hand.report(*begun(), output(0, b"hello\n"))
         text = b"::group::a\nx\n::error::e\n"
-        batch = msgspec.structs.replace(output(6, text), commands=CommandScanner().scan(text))
+        batch = replace(output(6, text), commands=LogCommands().read(text))
         await hand.report(batch)
         await hand.report(batch)
         await hand.report(output(6 + len(text), b"more\n"))

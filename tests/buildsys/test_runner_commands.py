@@ -6,16 +6,18 @@ import tracemalloc
 
 import pytest
 
-from buildsys.runner.commands import LONGEST_NAME, LONGEST_VALUE, AddMask, CommandReader
+from buildsys.core.commands import unescape
+from buildsys.runner.commands import ADD_MASK, LONGEST_HEAD, LONGEST_VALUE, Command, CommandReader
 
 
-def read(*pieces: bytes) -> list[AddMask]:
+def read(*pieces: bytes) -> list[Command]:
     reader = CommandReader()
-    return [mask for piece in pieces for mask in reader.read(piece)] + reader.end()
+    found = [command for piece in pieces for command in reader.read(piece)] + reader.end()
+    return [command for command in found if command.name == ADD_MASK]
 
 
 def values(*pieces: bytes) -> list[bytes | None]:
-    return [mask.value for mask in read(*pieces)]
+    return [unescape(mask.value) if mask.is_whole else None for mask in read(*pieces)]
 
 
 CASES: dict[bytes, list[bytes]] = {
@@ -36,6 +38,7 @@ CASES: dict[bytes, list[bytes]] = {
     b"::add-mask\n::secret\n": [],
     b"::add-masks::secret\n": [],
     b"::debug::secret\n": [],
+    b"::debug::x\n::add-mask::secret\r::unknown::\n": [b"secret"],
     b"::stop-commands::t0k\n::add-mask::shown\n::t0k::\n::add-mask::secret\n": [b"secret"],
     b"::stop-commands::t0k\n::add-mask::shown\n ::T0K x=1::\r\n::add-mask::secret\n": [b"secret"],
     b"::stop-commands::t0k\n::other::\n::t0k\n::stop-commands::u\n::u::\nt ::t0k::\n::add-mask::shown\n": [],
@@ -63,16 +66,21 @@ def test_however_it_is_cut(output: bytes) -> None:
             assert values(output[:first], output[first:second], output[second:]) == CASES[output]
 
 
+def mask(value: bytes, start: int, end: int) -> Command:
+    return Command(name=ADD_MASK, properties=b"", value=value, start=start, end=end)
+
+
 def test_where_the_value_is() -> None:
-    assert read(b"one\n ::add-mask::secret\r\n") == [AddMask(value=b"secret", start=17, end=23)]
+    assert read(b"one\n ::add-mask::secret\r\n") == [mask(b"secret", 17, 23)]
 
 
 def test_a_value_that_is_open() -> None:
     reader = CommandReader()
     assert reader.read(b"one\n::add-mask::se") == []
-    assert reader.open == 16
+    assert reader.open is not None
+    assert reader.open.start == 16
     assert reader.read(b"cret") == []
-    assert reader.read(b"\n") == [AddMask(value=b"secret", start=16, end=22)]
+    assert reader.read(b"\n") == [mask(b"secret", 16, 22)]
     assert reader.open is None
 
 
@@ -81,29 +89,30 @@ def test_a_value_that_is_too_long_is_not_remembered(size: int) -> None:
     output = b"::add-mask::" + b"x" * size + b"\n::add-mask::next\n"
     long = None if size > LONGEST_VALUE else b"x" * size
     for piece in (1 << 30, 100_000, 7777):
-        masks = read(*(output[start : start + piece] for start in range(0, len(output), piece)))
-        assert [mask.value for mask in masks] == [long, b"next"]
+        pieces = [output[start : start + piece] for start in range(0, len(output), piece)]
+        masks = read(*pieces)
+        assert values(*pieces) == [long, b"next"]
         assert (masks[0].start, masks[0].end) == (12, 12 + size)
 
 
 @pytest.mark.parametrize(
     ("output", "found"),
     [
-        (b" " * (LONGEST_NAME - 12) + b"::add-mask::secret\n", [b"secret"]),
-        (b" " * (LONGEST_NAME - 11) + b"::add-mask::secret\n", []),
-        (b"::add-mask " + b"x" * (LONGEST_NAME - 13) + b"::secret\n", [b"secret"]),
-        (b"::add-mask " + b"x" * (LONGEST_NAME - 12) + b"::secret\n", []),
-        (b"::stop-commands::" + b"x" * (LONGEST_NAME - 17) + b"\n::add-mask::shown\n", []),
-        (b"::stop-commands::" + b"x" * (LONGEST_NAME - 16) + b"\n::add-mask::secret\n", [b"secret"]),
-        (b"x" * LONGEST_NAME + b"::add-mask::shown\n", []),
+        (b" " * (LONGEST_HEAD - 12) + b"::add-mask::secret\n", [b"secret"]),
+        (b" " * (LONGEST_HEAD - 11) + b"::add-mask::secret\n", []),
+        (b"::add-mask " + b"x" * (LONGEST_HEAD - 13) + b"::secret\n", [b"secret"]),
+        (b"::add-mask " + b"x" * (LONGEST_HEAD - 12) + b"::secret\n", []),
+        (b"::stop-commands::" + b"x" * (LONGEST_HEAD - 4) + b"\n::add-mask::shown\n", []),
+        (b"::stop-commands::" + b"x" * (LONGEST_HEAD - 3) + b"\n::add-mask::secret\n", [b"secret"]),
+        (b"x" * LONGEST_HEAD + b"::add-mask::shown\n", []),
     ],
 )
 def test_a_line_says_early_what_it_is(output: bytes, found: list[bytes]) -> None:
     """Not one byte makes a difference, wherever the output is cut."""
-    for prefix in (b"", b"\n", b"x" * 2000 + b"\r\n"):
+    for prefix in (b"", b"\n", b"x" * 6000 + b"\r\n"):
         whole = prefix + output
         assert values(whole) == found
-        for cut in (*range(1, 40), *range(len(prefix) + LONGEST_NAME - 5, len(prefix) + LONGEST_NAME + 5)):
+        for cut in (*range(1, 40), *range(len(prefix) + LONGEST_HEAD - 5, len(prefix) + LONGEST_HEAD + 5)):
             assert values(whole[:cut], whole[cut:]) == found
         assert values(*(whole[at : at + 1] for at in range(len(whole)))) == found
 

@@ -6,72 +6,21 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-import zstandard
 from masking_reference import masked
+from step_log import EARLIER, STEP, Clock, append, end, follower, new_folder, rest, step, text
 
-from buildsys.core.assignment import LogBatch
-from buildsys.core.commands import CommandScanner
-from buildsys.core.plan import StepPlan
 from buildsys.runner.folder import JobFolder
-from buildsys.runner.follow import FLOOD, LogFollower, kept
-from buildsys.runner.masking import MOST_ADDED, MOST_BEGINNINGS, PART, Masks
+from buildsys.runner.follow import FLOOD
+from buildsys.runner.masking import MOST_ADDED, MOST_BEGINNINGS, PART
 from buildsys.runner.patterns import STRIDE
-from buildsys.runner.recall import PIECE, recall
-from buildsys.runner.script import program
-
-STEP = 2
-EARLIER = 1
+from buildsys.runner.recall import PIECE
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> JobFolder:
-    folder = JobFolder(jobs=tmp_path, assignment=uuid4())
-    folder.claim("owner")
-    script = program(StepPlan(number=STEP, name="step", run="true"), root=folder.path, env={})
-    folder.create({EARLIER: script, STEP: script}, log_limit=1 << 30)
-    return folder
-
-
-def step(folder: JobFolder, number: int = STEP) -> Path:
-    return folder.path / "steps" / str(number)
-
-
-def follower(folder: JobFolder, *secrets: str, offset: int = 0, log_limit: int = 1 << 30) -> LogFollower:
-    """As a runner that was just started has it."""
-    mask = recall(Masks(secrets), folder=folder, step=STEP, offset=offset, limit=kept(log_limit))
-    return LogFollower(folder=folder, mask=mask, commands=CommandScanner(), log_limit=log_limit)
-
-
-def append(folder: JobFolder, data: bytes, *, number: int = STEP) -> None:
-    with (step(folder, number) / "log").open("ab") as log:
-        log.write(data)
-
-
-def end(folder: JobFolder, *, number: int = STEP, nonce: str = "0123456789abcdef") -> None:
-    append(folder, folder.marker + nonce.encode(), number=number)
-    (step(folder, number) / "status").write_text(f"0 {nonce}\n")
-
-
-def text(batch: LogBatch | None) -> bytes:
-    return zstandard.decompress(batch.frame) if batch is not None else b""
-
-
-def rest(log: LogFollower) -> bytes:
-    joined = b""
-    while (batch := log.finish()) is not None:
-        joined += text(batch)
-    return joined
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
+    return new_folder(tmp_path)
 
 
 @pytest.fixture
@@ -181,34 +130,6 @@ def test_what_only_looks_like_the_marker_is_output(folder: JobFolder) -> None:
     almost = folder.marker[:-1] + b"?\n"
     append(folder, almost * 3 + folder.marker[:5])
     assert rest(log) == almost * 3 + folder.marker[:5]
-
-
-def test_the_limit_is_told_even_when_all_else_was_sent(folder: JobFolder, clock: Clock) -> None:
-    log = follower(folder, log_limit=512)
-    append(folder, (b"x" * 63 + b"\n") * 8)
-    assert log.take() is None
-    clock.now += 5.0
-    sent = log.take()
-    clock.now += 5.0
-    open_line = log.take()
-    assert len(text(sent)) + len(text(open_line)) == 511
-    (step(folder) / "truncated").touch()
-    assert rest(log) == b"\nbuildsys: the step's log limit of 512 bytes was reached; the rest was not kept\n"
-    assert log.offset == 512
-
-
-def test_behind_the_limit_nothing_is_read(folder: JobFolder, clock: Clock) -> None:
-    """Not even of a log that the step itself blew up, and that is told once."""
-    log = follower(folder, log_limit=4096)
-    append(folder, b"hello\n")
-    assert text(log.take()) == b"hello\n"
-    os.truncate(step(folder) / "log", 1 << 40)
-    clock.now += 5.0
-    joined = text(log.take()) + rest(log)
-    note = b"\nbuildsys: the step's log limit of 4096 bytes was reached; the rest was not kept\n"
-    assert joined == bytes(4096 - len(b"hello\n")) + note
-    assert log.offset == 4096
-    assert log.finish() is None
 
 
 def test_no_secret_in_any_cut(folder: JobFolder) -> None:

@@ -329,7 +329,7 @@ async def test_the_log_limit_says_so(bench: Bench) -> None:
     job = await bench.run("i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done; exit 5", log_limit=4096)
     printed = b"".join(b"%d\n" % number for number in range(3000))[:4096]
     assert job.logs[1].startswith(printed)
-    assert job.logs[1].endswith(b"\nbuildsys: the step's log limit of 4096 bytes was reached; the rest was not kept\n")
+    assert job.logs[1].endswith(b"\nbuildsys: the build's log limit of 4096 bytes was reached; the rest is not kept\n")
     assert job.codes[1] == 5
     assert [batch.truncated for batch in job.batches if batch.step == 1][-1:] == [True]
 
