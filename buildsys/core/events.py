@@ -31,10 +31,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One event, from whichever forge, person or clock it comes.
 
     `ref` is complete: `refs/heads/x`, `refs/tags/x` or `refs/pull/1/merge`. `sha` is the commit to build, None where
-    there is none because the ref was deleted. `base_branch` and `head_branch` are a pull request's; of a
-    `workflow_run`, `head_branch` is the one that the other workflow ran on. `message` is the whole message of that
-    commit, of a pull request's head where it is known. `paths` are the changed files, None where they are not known.
-    `inputs` are those of a dispatch as they were given, `payload` becomes `github.event`.
+    there is none because the ref was deleted. `base_branch` and `head_branch` are a pull request's, whose code comes
+    `from_fork` where its head is in another repository; of a `workflow_run`, `head_branch` is the one that the other
+    workflow ran on. `message` is the whole message of that commit, of a pull request's head where it is known. `paths`
+    are the changed files, None where they are not known. `inputs` are those of a dispatch as they were given, `payload`
+    becomes `github.event`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     action: str = ""
     base_branch: str = ""
     head_branch: str = ""
+    from_fork: bool = False
     message: str = ""
     paths: tuple[str, ...] | None = None
     inputs: dict[str, Any] = {}
