@@ -25,6 +25,7 @@ main = Program(
         "up": ("buildsys.cli.up:up", "Run an installation: API, orchestrator and runner in one process."),
         "runner": ("buildsys.cli.up:runner", "Run builds for an installation elsewhere."),
         "migrate": ("buildsys.cli.up:migrate", "Bring the database to what this release needs."),
+        "lint": ("buildsys.cli.lint:lint", "Say what is wrong with workflow files."),
         "doctor": ("buildsys.cli.doctor:doctor", "Examine this machine and say what is missing."),
         "project": ("buildsys.cli.project:project", "Add, change and remove projects."),
         "build": ("buildsys.cli.build:build", "Start, watch, cancel and retry builds."),

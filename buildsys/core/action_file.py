@@ -14,7 +14,7 @@ from buildsys.core.yaml_reading import Field
 from buildsys.core.yaml_source import Mapping
 
 _KNOWN = ("name", "author", "description", "inputs", "outputs", "runs", "branding")
-_INPUT = ("description", "required", "default", "deprecationMessage", "type")
+_INPUT = ("description", "required", "default", "deprecationMessage")
 
 
 def read_action(reader: TemplateReader, whole: Field, file: str) -> Action:

@@ -21,7 +21,7 @@ class Rule(StrEnum):
     """An expression that cannot be read, or uses what its place does not have."""
 
     NEEDS = "needs"
-    """A job needs one that does not exist, or itself."""
+    """A job needs or calls what does not exist or cannot be called, or needs itself."""
 
     NOT_BUILT_IN = "not-built-in"
     """GitHub runs it, this system does not."""
@@ -29,8 +29,8 @@ class Rule(StrEnum):
     TYPE = "type"
     """A property that does not exist, a comparison that never holds: evaluated, it is empty or false."""
 
-    INPUT = "input"
-    """An action is given what it does not take, or not what it requires."""
+    USE = "use"
+    """What is used is not there, or is given what it does not take, or not what it requires."""
 
     UNREACHABLE = "unreachable"
     """A job that never runs."""
@@ -39,7 +39,7 @@ class Rule(StrEnum):
     """A script that strangers can write a part of."""
 
 
-WARNINGS = frozenset({Rule.TYPE, Rule.INPUT, Rule.UNREACHABLE, Rule.INJECTION})
+WARNINGS = frozenset({Rule.TYPE, Rule.USE, Rule.UNREACHABLE, Rule.INJECTION})
 """What GitHub runs all the same, and so do we: found by `lint`, and no reason to refuse a file."""
 
 

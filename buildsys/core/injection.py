@@ -84,6 +84,8 @@ def _values(node: Node) -> Iterator[Node]:
 
 def _stranger(reference: Reference) -> str | None:
     """The untrusted property that a reference is, is a part of, or has in it."""
+    if reference.path[0] != "github":
+        return None
     path = [None if name is None else name.lower() for name in reference.path]
     for wanted in _UNTRUSTED:
         if all(name in (None, known) or known == "*" for name, known in zip(path, wanted, strict=False)):

@@ -163,9 +163,10 @@ class _StepReader:
     def _check_action(self, field: Field, uses: str) -> None:
         reader = self._reader
         if uses.startswith(("./", "$/")):
-            if not _LOCAL.fullmatch(uses):
+            if _LOCAL.fullmatch(uses):
+                reader.uses.append((field, self._fields.get("with")))
+            else:
                 reader.error(field.value, field.path, "expected a folder of this repository, such as ./actions/greet")
-            reader.uses.append(field)
         elif uses.startswith("docker://"):
             message = f"{uses[:100]!r}: Docker actions are not built in; run the image as the job's container"
             reader.error(field.value, field.path, message, rule=Rule.NOT_BUILT_IN)
@@ -185,4 +186,4 @@ class _StepReader:
             if key.text.lower() not in _CHECKOUT_INPUTS:
                 hint = self._reader.suggestion(key.text, _CHECKOUT_INPUTS)
                 message = f"{CHECKOUT} takes no such input{hint}"
-                self._reader.error(key, f"{given.path}.{key.text}", message, rule=Rule.INPUT)
+                self._reader.error(key, f"{given.path}.{key.text}", message, rule=Rule.USE)

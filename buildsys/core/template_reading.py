@@ -55,12 +55,15 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TemplateReader(Reader):
-    """`scope` is that of the place that is being read; `uses` gathers where files of the repository are used."""
+    """`scope` is that of the place that is being read.
+
+    `uses` gathers where files of the repository are used, each with the inputs that it is given.
+    """
 
     def __init__(self, *, file: str, source: str) -> None:
         super().__init__(file=file)
         self.scope: Scope = ChainMap({}, dict(CONTEXT_SHAPES))
-        self.uses: list[Field] = []
+        self.uses: list[tuple[Field, Field | None]] = []
         self._source = source
         self._lines = Lines(source)
         self._pending: list[_Pending] = []
@@ -190,8 +193,10 @@ class TemplateReader(Reader):
         except ExpressionError as error:
             self._problems(field, [Problem(at=error.at, message=str(error))], Rule.EXPRESSION)
             return None
-        self._problems(field, [*check(node, PLACES[place]), *_whole_secrets(node)], Rule.EXPRESSION)
-        self._pending.append(_Pending(field=field, node=node, condition=condition, scope=self.scope))
+        problems = [*check(node, PLACES[place]), *_whole_secrets(node)]
+        self._problems(field, problems, Rule.EXPRESSION)
+        if not problems:
+            self._pending.append(_Pending(field=field, node=node, condition=condition, scope=self.scope))
         return node
 
     def _problems(self, field: Field, problems: Series[Problem], rule: Rule) -> None:

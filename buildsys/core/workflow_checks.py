@@ -76,8 +76,9 @@ def _refuse_circles(reader: Reader, wanted: Mapping[str, Mapping[str, Field]]) -
                         ready.append(id)
 
     settle([id for id, needs in left.items() if not needs])
+    places = {id: number for number, id in enumerate(wanted)}
     while left:
-        circle = _circle(wanted, left)
+        circle = _circle(wanted, left, places)
         at = wanted[circle[0]][circle[1 % len(circle)]]
         message = f"jobs need each other: {' needs '.join((*circle, circle[0]))}"
         reader.error(at.value, at.path, message, rule=Rule.NEEDS)
@@ -86,7 +87,9 @@ def _refuse_circles(reader: Reader, wanted: Mapping[str, Mapping[str, Field]]) -
         settle(list(circle))
 
 
-def _circle(wanted: Mapping[str, Mapping[str, Field]], left: Mapping[str, set[str]]) -> tuple[str, ...]:
+def _circle(
+    wanted: Mapping[str, Mapping[str, Field]], left: Mapping[str, set[str]], places: Mapping[str, int]
+) -> tuple[str, ...]:
     """A circle among the jobs that are left, begun with the one that stands first in the file."""
     at = next(iter(left))
     order: dict[str, int] = {}
@@ -94,8 +97,7 @@ def _circle(wanted: Mapping[str, Mapping[str, Field]], left: Mapping[str, set[st
         order[at] = len(order)
         at = next(need for need in wanted[at] if need in left[at])
     ids = [id for id, number in order.items() if number >= order[at]]
-    lines = list(wanted)
-    first = ids.index(min(ids, key=lines.index))
+    first = ids.index(min(ids, key=places.__getitem__))
     return (*ids[first:], *ids[:first])
 
 

@@ -1,0 +1,95 @@
+"""Workflow files examined where they lie, with the actions and workflows of their repository that they use."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from buildsys.core.definition import Action, Workflow
+from buildsys.core.findings import Finding
+from buildsys.core.uses import Use, check_called, check_inputs, missing
+from buildsys.core.workflow_file import Examined, examine_action, examine_workflow
+from buildsys.core.yaml_source import MAX_BYTES
+
+_PLACES = (".buildsys.yml", ".buildsys/*.yml", ".github/workflows/*.yml", ".github/workflows/*.yaml")
+_ACTIONS = ("action.yml", "action.yaml")
+
+
+class Linted(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was found, by file and in the order of each, and the files' text by name."""
+
+    findings: tuple[Finding, ...]
+    sources: dict[str, bytes]
+
+
+def workflows(folder: Path) -> tuple[Path, ...]:
+    """The workflow files of a repository."""
+    return tuple(path for place in _PLACES for path in sorted(folder.glob(place)) if path.is_file())
+
+
+def lint(files: Iterable[Path]) -> Linted:
+    """Examine files, and those of their repository that they use. Raises `OSError` where one cannot be read."""
+    return _Linter().run(files)
+
+
+class _Linter:
+    def __init__(self) -> None:
+        self._examined: dict[Path, Examined] = {}
+        self._sources: dict[str, bytes] = {}
+
+    def run(self, files: Iterable[Path]) -> Linted:
+        found: dict[Path, list[Finding]] = {}
+        ahead = deque((path, _root(path)) for path in files)
+        while ahead:
+            path, root = ahead.popleft()
+            if path in found:
+                continue
+            examined = self._examine(path)
+            found[path] = list(examined.findings)
+            for use in examined.uses:
+                used = _used(root, use)
+                if used is None:
+                    found[path].append(missing(use))
+                else:
+                    found[path] += self._check(use, used)
+                    ahead.append((used, root))
+        findings = tuple(finding for of_file in found.values() for finding in sorted(of_file))
+        return Linted(findings=findings, sources=self._sources)
+
+    def _examine(self, path: Path) -> Examined:
+        if path not in self._examined:
+            with path.open("rb") as file:
+                source = file.read(MAX_BYTES + 1)
+            self._sources[str(path)] = source
+            examine = examine_action if path.name in _ACTIONS else examine_workflow
+            self._examined[path] = examine(source, file=str(path))
+        return self._examined[path]
+
+    def _check(self, use: Use, used: Path) -> Iterator[Finding]:
+        """Whether what is used takes what it is given; nothing is said where it cannot be read or called."""
+        match self._examine(used).value:
+            case Action(inputs=inputs, steps=steps) if steps:
+                yield from check_inputs(use, inputs)
+            case Workflow(on=on):
+                yield from check_called(use, on)
+
+
+def _root(path: Path) -> Path:
+    """The repository's folder, where a workflow file lies in its usual place; else the current one."""
+    here = path.absolute()
+    if here.parent.parts[-2:] == (".github", "workflows"):
+        return Path(os.path.relpath(here.parents[2]))
+    if here.parent.name == ".buildsys":
+        return Path(os.path.relpath(here.parents[1]))
+    return path.parent if path.name == ".buildsys.yml" else Path()
+
+
+def _used(root: Path, use: Use) -> Path | None:
+    """The file that is meant."""
+    path = root / use.uses
+    candidates = [path] if use.is_workflow else [path / name for name in _ACTIONS]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

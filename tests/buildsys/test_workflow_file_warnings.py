@@ -1,0 +1,170 @@
+"""What runs, but hardly as it is meant: found by lint, and no reason to refuse a file."""
+
+from __future__ import annotations
+
+import pytest
+from workflow_text import Table, cases, check_one, examine, job, step, workflow
+
+CONTEXTS: Table = {
+    "steps has the steps before that have an id": [
+        (
+            step("run: '${{ steps.‸two.outputs.x }}'", before="      - {run: x, id: one}\n"),
+            "'steps' has no property 'two'",
+        ),
+        (step("run: '${{ steps.‸one.outputs.x }}', id: one"), "'steps' has no property 'one'"),
+        (step("run: '${{ steps.one.‸output.x }}'", before="      - {run: x, id: one}\n"), "did you mean 'outputs'?"),
+        (
+            step("run: x, if: steps.‸oen.outcome == 'failure'", before="      - {run: x, id: one}\n"),
+            "did you mean 'one'?",
+        ),
+        (job("outputs: {x: '${{ steps.‸one.outputs.x }}'}"), "'steps' has no property 'one'"),
+    ],
+    "needs has the jobs that are needed, and their outputs": [
+        (job("env: {A: '${{ needs.‸b.outputs.x }}'}"), "'needs' has no property 'b'"),
+        (
+            workflow(
+                "b: {runs-on: x, outputs: {host: h}, steps: [run: x]}\n"
+                "  a: {needs: b, runs-on: x, steps: [run: x], env: {A: '${{ needs.b.outputs.‸hots }}'}}"
+            ),
+            "'needs.b.outputs' has no property 'hots'; did you mean 'host'?",
+        ),
+        (
+            workflow(
+                "c: {runs-on: x, steps: [run: x]}\n  b: {needs: c, runs-on: x, steps: [run: x]}\n"
+                "  a: {needs: b, runs-on: x, steps: [run: x], if: needs.‸c.result == 'success'}"
+            ),
+            "'needs' has no property 'c'",
+        ),
+    ],
+    "matrix has the axes, and what include adds": [
+        (job("env: {A: '${{ matrix.‸os }}'}"), "'matrix' has no property 'os'"),
+        (job("strategy: {matrix: {node: [1]}}, env: {A: '${{ matrix.‸nod }}'}"), "did you mean 'node'?"),
+        (job("strategy: {matrix: {c: [{os: x}, {arch: y}]}}, env: {A: '${{ matrix.c.‸ars }}'}"), "'matrix.c' has no"),
+        (
+            step("run: x").replace(
+                "steps:", "strategy: {matrix: {v: [1, 2]}}\n    continue-on-error: ${{ matrix.v ‸== 'x' }}\n    steps:"
+            ),
+            "this compares a number with a string that is no number",
+        ),
+    ],
+    "inputs has what a person or a caller gives": [
+        (job("env: {A: '${{ inputs.‸level }}'}"), "'inputs' has no property 'level'"),
+        (
+            job("if: inputs.deploy ‸== 'true'").replace(
+                "on: push", "on: {workflow_dispatch: {inputs: {deploy: {type: boolean}}}}"
+            ),
+            "this compares a boolean with a string",
+        ),
+        (
+            job("if: inputs.‸deplyo").replace("on: push", "on: {workflow_call: {inputs: {deploy: {type: boolean}}}}"),
+            "did you mean 'deploy'?",
+        ),
+    ],
+    "github has these properties": [
+        (job("env: {A: '${{ github.‸branch }}'}"), "'github' has no property 'branch'"),
+        (
+            "on: push\nrun-name: by ${{ github.‸actr }}\njobs: {a: {runs-on: x, steps: [run: x]}}",
+            "did you mean 'actor'?",
+        ),
+    ],
+    "a text around ${{ }} makes an if always true": [
+        (job("if: '‸x ${{ github.ref }}'"), "makes this always true"),
+        (job("if: '‸${{ github.ref }} == 1'"), "makes this always true"),
+    ],
+    "an action takes the inputs that it says": [
+        (
+            step("uses: actions/checkout@v4, with: {‸fetch_depth: 1}"),
+            "takes no such input; did you mean 'fetch-depth'?",
+        ),
+    ],
+}
+
+UNREACHABLE: Table = {
+    "a job with a false if is skipped": [
+        (workflow("‸a: {runs-on: x, if: false, steps: [run: x]}"), "never runs: its 'if' is always false"),
+        (workflow("‸a: {runs-on: x, if: '${{ false }}', steps: [run: x]}"), "always false"),
+        (workflow("‸a: {runs-on: x, if: 'false && github.ref', steps: [run: x]}"), "always false"),
+        (workflow("‸a: {runs-on: x, if: always() && false, steps: [run: x]}"), "always false"),
+        (
+            workflow("‸a: {runs-on: x, if: 0 || null, steps: [run: x]}"),
+            "always false",
+        ),
+    ],
+}
+
+INJECTION: Table = {
+    "a title is written by strangers": [
+        (step("run: 'echo ${{ ‸github.event.issue.title }}'"), "github.event.issue.title is written by strangers"),
+        (step("script: 'echo ${{ ‸github.event.comment.body }}'"), "github.event.comment.body"),
+        (step("run: 'echo ${{ ‸github.head_ref }}'"), "github.head_ref"),
+        (step("run: 'echo ${{ ‸GitHub.Event.Pull_Request.Title }}'"), "github.event.pull_request.title"),
+        (step("run: 'echo ${{ ‸github[''event''].review.body }}'"), "github.event.review.body"),
+        (step("run: 'echo ${{ ‸github.event.commits[0].message }}'"), "github.event.commits.*.message"),
+        (step("run: 'echo ${{ join(‸github.event.commits.*.message) }}'"), "github.event.commits.*.message"),
+        (step("run: 'echo ${{ ‸github.event.pages[github.run_id].page_name }}'"), "github.event.pages.*.page_name"),
+        (step("run: 'echo ${{ toJSON(‸github.event.head_commit) }}'"), "github.event.head_commit.author.email"),
+        (step("run: 'echo ${{ toJSON(‸github) }}'"), "github.head_ref is written by strangers"),
+        (step("run: 'echo ${{ ‸github.head_ref || github.ref_name }}'"), "github.head_ref"),
+        (step("run: 'echo ${{ github.ref && ‸github.head_ref }}'"), "github.head_ref"),
+        (step("run: 'echo ${{ format(''{0}'', ‸github.head_ref) }}'"), "github.head_ref"),
+        (step("run: 'echo ${{ case(true, ‸github.head_ref, 1) }}'"), "github.head_ref"),
+    ],
+}
+
+QUIET = [
+    step("run: 'echo ${{ github.head_ref == ''x'' }}'"),
+    step("run: 'echo ${{ !github.head_ref }}'"),
+    step("run: 'echo ${{ contains(github.event.pull_request.title, ''x'') }}'"),
+    step("run: 'echo ${{ github.head_ref && 1 }}'"),
+    step("run: 'echo ${{ case(github.head_ref == '''', 1, 2) }}'"),
+    step("run: 'echo ${{ github.event.issue.number }} ${{ github.ref_name }} ${{ github.sha }}'"),
+    step("run: echo $TITLE, env: {TITLE: '${{ github.event.issue.title }}'}"),
+    step("run: x, if: github.event.issue.title == 'x', name: '${{ github.event.issue.title }}'"),
+    step("run: x, if: steps.a.outcome == 'failure' && steps.A.conclusion != ''", before="      - {run: x, id: a}\n"),
+    job("env: {A: '${{ secrets.GITHUB_TOKEN }} ${{ secrets.OTHER }} ${{ vars.X }}'}"),
+    job("if: github.event.inputs.deploy == 'true'"),
+    job("strategy: {matrix: '${{ fromJSON(vars.M) }}'}, env: {A: '${{ matrix.anything.at.all }}'}"),
+    job("strategy: {matrix: {include: '${{ fromJSON(vars.M) }}'}}, env: {A: '${{ matrix.anything }}'}"),
+    job("strategy: {matrix: {a: [1], include: [{b: 2}]}}, env: {A: '${{ matrix.b }}${{ matrix.a }}'}"),
+    job("strategy: {matrix: {a: [1, x, '${{ vars.A }}']}}, env: {A: '${{ matrix.a == ''x'' }}'}"),
+    workflow("a: {runs-on: x, steps: [run: x], if: always()}"),
+    workflow("a: {runs-on: x, steps: [run: x], if: true || false}"),
+    workflow("a: {runs-on: x, steps: [run: x], if: '!cancelled() && (github.ref || false)'}"),
+    workflow(
+        "b: {uses: ./.github/workflows/c.yml}\n"
+        "  a: {needs: b, runs-on: x, steps: [run: 'echo ${{ needs.b.outputs.anything }}']}"
+    ),
+    "on: {workflow_call: {outputs: {x: {value: '${{ jobs.a.outputs.y }}'}}}}\n"
+    "jobs: {a: {runs-on: x, outputs: {y: z}, steps: [run: x]}}",
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), cases(CONTEXTS | UNREACHABLE | INJECTION))
+def test_what_is_hardly_meant(text: str, expected: str) -> None:
+    check_one(text, expected, severity="warning")
+
+
+@pytest.mark.parametrize("text", QUIET)
+def test_what_is_well(text: str) -> None:
+    assert examine(text).findings == ()
+
+
+def test_a_job_never_runs_with_one_it_needs_that_never_does() -> None:
+    text = workflow(
+        "a: {runs-on: x, if: false, steps: [run: x]}\n"
+        "  b: {runs-on: x, needs: a, steps: [run: x]}\n"
+        "  c: {runs-on: x, needs: [b, d], if: github.ref == 'x', steps: [run: x]}\n"
+        "  d: {runs-on: x, steps: [run: x]}\n"
+        "  e: {runs-on: x, needs: b, if: always(), steps: [run: x]}\n"
+        "  f: {runs-on: x, needs: b, if: '!failure()', steps: [run: x]}\n"
+        "  g: {runs-on: x, needs: e, steps: [run: x]}\n"
+    )
+    assert [(finding.path, finding.message) for finding in examine(text).findings] == [
+        ("jobs.a", "never runs: its 'if' is always false"),
+        ("jobs.b", "never runs: it needs 'a', which never does"),
+        ("jobs.c", "never runs: it needs 'b', which never does"),
+    ]
+
+
+def test_an_expression_with_an_error_gets_no_warning_beside_it() -> None:
+    check_one(step("run: '${{ ‸unknown.x }} ${{ github.nothing }}'"), "unknown context")
