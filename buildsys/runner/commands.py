@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 import msgspec
+from ahocorasick_rs import BytesAhoCorasick
 
 from buildsys.core.commands import MAX_ANNOTATIONS, MAX_GROUPS, LogCommand, log_command, unescape
 
@@ -25,6 +27,9 @@ LONGEST_HEAD = 4096
 
 LONGEST_VALUE = 16 << 10
 """Bytes that are remembered of a value. A key or a configuration file has some thousand."""
+
+STRIDE = 64 << 10
+"""Bytes that are searched at a time: all that is found in them takes memory."""
 
 _HEARD = frozenset({ADD_MASK, *b"stop-commands group endgroup error warning notice debug".split()})
 _COMMANDS = _HEARD.union(
@@ -37,6 +42,9 @@ _HEAD = re.compile(
     rb"(?: (?P<properties>[^\r\n:]*+(?::(?!:)[^\r\n:]*+)*+))?+::"
 )
 """The end of the line before, and all of a command but its value. It never goes back: so its time is linear."""
+_STARTS = BytesAhoCorasick(space + b"::" for space in (b"\r", b"\n", b" ", b"\t", b"\v", b"\f"))
+"""Few places of an output are like that, and they are found at the memory's speed."""
+
 _TOKEN = re.compile(rb"[^\s:]*+(?::(?!:)[^\s:]++)*+")
 _LINE_END = re.compile(rb"[\r\n]")
 
@@ -86,7 +94,7 @@ class CommandReader:
         """Read on, and return the commands whose lines have ended with that."""
         self.position += len(data)
         text, found = self._line + data, list[Command]()
-        for head in _HEAD.finditer(text, self._read_value(text, 0, found)):
+        for head in _heads(text, self._read_value(text, 0, found)):
             if self._is_heard(head):
                 start = self.position - len(text) + head.end()
                 self.open = OpenCommand(
@@ -107,8 +115,6 @@ class CommandReader:
 
     def _is_heard(self, head: re.Match[bytes]) -> bool:
         name = head["name"].lower()
-        if len(head[0]) - 1 > LONGEST_HEAD:
-            return False
         if self._token is not None:
             self._token = None if name == self._token else self._token
             return False
@@ -136,6 +142,22 @@ class CommandReader:
     def _stop(self, token: bytes) -> None:
         if token and len(b"::%b::" % token) <= LONGEST_HEAD and _TOKEN.fullmatch(token) and token not in _COMMANDS:
             self._token = token
+
+
+def _heads(text: bytes, at: int) -> Iterator[re.Match[bytes]]:
+    """What may be commands in the lines whose ends before them are in `text`, from `at` on."""
+    view = memoryview(text)
+    for stride in range(at, len(text), STRIDE):
+        for _, first, _ in _STARTS.find_matches_as_indexes(view[stride : stride + STRIDE + 2]):
+            if (start := stride + first) < at:
+                continue
+            least = max(at, start - LONGEST_HEAD)
+            line = max(text.rfind(b"\n", least, start + 1), text.rfind(b"\r", least, start + 1))
+            head = _HEAD.match(text, line) if line >= 0 else None
+            if head is not None and len(head[0]) - 1 <= LONGEST_HEAD:
+                yield head
+            ended = _LINE_END.search(text, start + 1)
+            at = ended.start() if ended is not None else len(text)
 
 
 class LogCommands:
