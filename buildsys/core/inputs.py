@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -110,7 +111,7 @@ def _boolean(value: object, *, written: bool) -> bool:
 
 def _number(value: object, *, written: bool) -> float:
     number = math.nan
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         number = float(value)
     elif written and isinstance(value, str) and value.strip():
         number = to_number(value)

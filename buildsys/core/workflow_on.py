@@ -105,7 +105,8 @@ def _patterns(reader: TemplateReader, field: Field | None) -> tuple[str, ...] | 
     if field is None:
         return None
     patterns = _texts(reader, field, "a pattern", _check_glob)
-    if patterns and all(pattern.startswith("!") for pattern in patterns):
+    takes_away = patterns and all(pattern.startswith("!") for pattern in patterns)
+    if takes_away and not field.name.endswith("-ignore"):
         reader.error(field.value, field.path, "a pattern with '!' only takes away: add one without it")
     if sum(map(len, patterns)) > MAX_PATTERNS:
         reader.error(field.value, field.path, f"the patterns have more than {MAX_PATTERNS:,} characters")

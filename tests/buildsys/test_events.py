@@ -206,6 +206,7 @@ REFS: Table = {
     ],
     "Ours: in a list to ignore a negative pattern keeps": [
         (on("push", branches_ignore=("wip/**", "!wip/keep")), branch("wip/keep"), None),
+        (on("push", branches_ignore=("!main",)), branch("dev"), None),
         (on("push", branches_ignore=("wip/**", "!wip/keep")), branch("wip/a"), "branch 'wip/a' is ignored by wip/**"),
     ],
     "Ours: a deleted ref has nothing to build": [

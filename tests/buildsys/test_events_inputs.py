@@ -90,6 +90,7 @@ REFUSED: dict[str, list[tuple[Input, Any, str]]] = {
         (COUNT, " ", "input 'x': expected a number, found ' '"),
         (COUNT, "Infinity", "input 'x': expected a number, found 'Infinity'"),
         (COUNT, True, "input 'x': expected a number, found 'true'"),
+        (COUNT, 10**400, "input 'x': expected a number, found 'Infinity'"),
     ],
     "Ours: what is no single value is refused": [
         (TEXT, ["a"], "input 'x': expected a text, found a list"),

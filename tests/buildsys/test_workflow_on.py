@@ -74,6 +74,7 @@ READ: dict[str, list[tuple[str, Events]]] = {
             one("push", branches_ignore=("x",), tags_ignore=("y",), paths_ignore=("z",)),
         ),
         (" {push: {branches: ['r/**', '!r/x']}}", one("push", branches=("r/**", "!r/x"))),
+        (" {push: {branches-ignore: ['!main']}}", one("push", branches_ignore=("!main",))),
         (" {push: {branches: [1.10, true, 0x1]}}", one("push", branches=("1.10", "true", "0x1"))),
         (" {push: {branches: []}}", one("push", branches=())),
     ],
@@ -210,7 +211,7 @@ ERRORS: dict[str, list[tuple[str, str]]] = {
     "on.push: with a negative pattern there must be one without": [
         (" {push: {branches: ‸['!a']}}", "on.push.branches: a pattern with '!' only takes away: add one without it"),
         (" {push: {paths: ‸'!a'}}", "on.push.paths: a pattern with '!' only takes away"),
-        (" {push: {tags-ignore: ‸['!a', '!b']}}", "on.push.tags-ignore: a pattern with '!' only takes away"),
+        (" {push: {tags: ‸['!a', '!b']}}", "on.push.tags: a pattern with '!' only takes away"),
     ],
     "Cheat sheet: a pattern is well formed": [
         (" {push: {branches: [main, ‸'[x']}}", "on.push.branches[1]: '[' without a ']'"),
