@@ -30,7 +30,10 @@ WINDOW = 1 << 20
 """Bytes of encoded events kept for each followed build."""
 
 RECORDS = 16
-"""How many records are read at once; each may stand for 1 MiB."""
+"""How many records are read at first; each may stand for 1 MiB."""
+
+MOST, STRETCH = 512, 256 << 10
+"""How many are read at once by who has much before him, and the compressed bytes that this is meant to bring."""
 
 
 class Subscriber(Protocol):
@@ -57,10 +60,11 @@ class LogFeed:
         `after` must be 0 or the cursor of a stored entry; inside a batch, the rest of the batch comes first. Ends
         with the end of the log, and when the feed is closed: who wants more comes back with its last cursor.
         """
-        cursor, fell_behind = after, False
+        cursor, fell_behind, size = after, False, RECORDS
         while not self._closed:
-            records = await self._logs.read(build, after=cursor, size=RECORDS)
+            records = await self._logs.read(build, after=cursor, size=size)
             if records:
+                size = _as_many(records)
                 for record in records:
                     yield (event(behind(record, cursor)),)
                     cursor = record.last
@@ -103,6 +107,12 @@ class LogFeed:
                     del self._followed[build]
                 followed.reader.cancel()
                 await asyncio.gather(followed.reader, return_exceptions=True)
+
+
+def _as_many(records: list[LogRecord]) -> int:
+    """How many to read next: if they are like these, a stretch; twice as many at most."""
+    brought = sum(len(record.frame or b"") for record in records)
+    return max(RECORDS, min(MOST, 2 * len(records), len(records) * STRETCH // max(1, brought)))
 
 
 class _Followed:
