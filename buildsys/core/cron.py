@@ -152,7 +152,7 @@ def _part(text: str, field: _Range) -> range:
         high = _value(last, field) if dash else field.high if slash else low
     if low > high:
         raise ValueError(f"{field.name}: {span!r} runs backwards")
-    if slash and not (step.isascii() and step.isdigit() and len(step) <= 2 and int(step) > 0):
+    if slash and not (_is_number(step) and 0 < int(step) < 100):
         raise ValueError(f"{field.name}: expected a number from 1 to 99 after the / of {text[:20]!r}")
     return range(low, high + 1, int(step) if slash else 1)
 
@@ -161,10 +161,14 @@ def _value(text: str, field: _Range) -> int:
     names = field.names.split()
     if text.upper() in names:
         return field.low + names.index(text.upper())
-    if text.isascii() and text.isdigit() and len(text) <= 2 and field.low <= int(text) <= field.high:
+    if _is_number(text) and field.low <= int(text) <= field.high:
         return int(text)
     named = f" or {names[0]}-{names[-1]}" if names else ""
     raise ValueError(f"{field.name}: expected *, {field.low}-{field.high}{named}, found {text[:20]!r}")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _zone(name: str) -> ZoneInfo:

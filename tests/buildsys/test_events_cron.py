@@ -60,7 +60,14 @@ NEXT: dict[str, list[tuple[str, str, list[str]]]] = {
         ("0 0 29 2 *", WEDNESDAY, ["2028-02-29 00:00", "2032-02-29 00:00"]),
         ("0 0 29 2 *", "2096-03-01 00:00", ["2104-02-29 00:00"]),
     ],
-    "Ours: any space separates, any end of a year is passed": [
+    "GitHub: the operators may stand together": [
+        ("28 5,*/8,6-7 * * *", WEDNESDAY, ["2026-07-15 16:28", "2026-07-16 00:28", "2026-07-16 05:28"]),
+        ("0 2-4/5 * * *", WEDNESDAY, ["2026-07-16 02:00", "2026-07-17 02:00"]),
+        ("0 4-4 * * *", WEDNESDAY, ["2026-07-16 04:00", "2026-07-17 04:00"]),
+        ("0 0 * * SUN-2", "2026-07-18 00:00", ["2026-07-19 00:00", "2026-07-20 00:00", "2026-07-21 00:00"]),
+    ],
+    "Ours: any space separates, zeros may lead, any end of a year is passed": [
+        ("0 000 001 * *", WEDNESDAY, ["2026-08-01 00:00"]),
         ("  0   0\t1 1 * ", "2026-12-31 23:59", ["2027-01-01 00:00", "2028-01-01 00:00"]),
         ("59 23 31 12 *", "2026-12-31 23:59", ["2027-12-31 23:59"]),
     ],
@@ -108,6 +115,12 @@ REFUSED: dict[str, list[tuple[str, str]]] = {
         ("*/ * * * *", "after the /"),
         ("*/x * * * *", "after the /"),
         ("*/5/5 * * * *", "after the /"),
+        ("*/* * * * *", "after the /"),
+        ("2/4-5 * * * *", "after the /"),
+        ("/1 * * * *", "minute: expected \\*, 0-59, found ''"),
+        ("5--5 * * * *", "found '-5'"),
+        ("5-* * * * *", "found '\\*'"),
+        ("** * * * *", "found '\\*\\*'"),
         ("*/100 * * * *", "after the /"),
     ],
     "Ours: one that never comes is an error": [
