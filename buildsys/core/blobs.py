@@ -38,8 +38,8 @@ class Blobs(Protocol):
     async def put(self, key: str, pieces: AsyncIterator[bytes]) -> int:
         """Store what the pieces make together, on disk before this returns; how many bytes it is.
 
-        Keeps a few MiB in memory, however large the object is. Raises `BlobExists`; whatever the pieces raise ends the
-        attempt, of which nothing stays.
+        Keeps a few MiB in memory, however large the object is. Raises `BlobExists`, which may be this very attempt's
+        doing where the store's answer was lost; whatever the pieces raise ends the attempt, of which nothing stays.
         """
         ...
 

@@ -26,12 +26,12 @@ SIZES = [0, 1, 1000, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 12345]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server that has one bucket."""
-    with s3_server(tmp_path_factory.mktemp("s3")) as url, pytest.MonkeyPatch.context() as environment:
+    with s3_server(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ACCESS_KEY_ID", ACCESS)
         environment.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         with ThreadPoolExecutor() as aside:  # the tests' loop runs in this thread
-            aside.submit(lambda: asyncio.run(make_bucket(url))).result()
-        yield url
+            aside.submit(lambda: asyncio.run(make_bucket(server.url))).result()
+        yield server.url
 
 
 async def make_bucket(url: str) -> None:

@@ -143,7 +143,7 @@ async def installation(folder: Path, *, in_bucket: bool, chance: random.Random) 
         }
         if in_bucket:
             (folder / "s3").mkdir()
-            url = stack.enter_context(s3_server(folder / "s3"))
+            url = stack.enter_context(s3_server(folder / "s3")).url
             await _make_bucket(url)
             running.bucket = await stack.enter_async_context(RoadToBucket(url))
             endpoint = f"http://127.0.0.1:{running.bucket.port}"
