@@ -15,7 +15,7 @@ import structlog
 
 from actors import Actor, Context, scheduled
 from buildsys.core.assignment import Assignment, Position, Report, ReportReply, Source
-from buildsys.core.blobs import BlobsUnavailable
+from buildsys.core.blobs import BlobExists, BlobsUnavailable
 from buildsys.core.build import Outcome, State
 from buildsys.core.logs import END, LogChange
 from buildsys.core.project import Project
@@ -45,8 +45,8 @@ activation begins anew to count for how long nothing has been heard."""
 ARCHIVING = 1800.0
 """Seconds that archiving a log may take."""
 
-ARCHIVE_AGAIN = timedelta(seconds=60)
-"""After which a log is archived that the blob store did not take."""
+ARCHIVE_AGAIN, ARCHIVE_PAUSE = 5.0, 60.0
+"""Seconds after which a log is archived that the blob store did not take: twice as many each time, up to the second."""
 
 
 log = structlog.get_logger(__name__)
@@ -87,6 +87,7 @@ class BuildBuddy(Actor):
         self._archive = archive
         self._id = UUID(ctx.name)
         self._sequence = LogSequence(ctx, build=self._id, key=seal_key)
+        self._not_archived = 0
 
     async def on_activate(self) -> None:
         """Read what is stored: rows and the log's tail are all there is to know."""
@@ -217,15 +218,16 @@ class BuildBuddy(Actor):
         """Move the log of the stopped build into the blob store; a store that is away is waited out."""
         try:
             archive = await self._archive.write(self._id)
-        except BlobsUnavailable as error:
+            if archive is not None:
+                async with self.ctx.turn():
+                    self.ctx.execute(QUERIES["archive_insert"], **archive_columns(self._id, archive))
+            await self._archive.drop(self._id)
+        except (BlobsUnavailable, BlobExists) as error:
             log.warning("log_not_archived", build=str(self._id), error=str(error))
+            pause = timedelta(seconds=min(ARCHIVE_AGAIN * 2**self._not_archived, ARCHIVE_PAUSE))
+            self._not_archived += 1
             async with self.ctx.turn():
-                self.ctx.schedule("archive_log", self.ctx.clock.now() + ARCHIVE_AGAIN)
-            return
-        if archive is not None:
-            async with self.ctx.turn():
-                self.ctx.execute(QUERIES["archive_insert"], **archive_columns(self._id, archive))
-        await self._archive.drop(self._id)
+                self.ctx.schedule("archive_log", self.ctx.clock.now() + pause)
 
     async def on_error(self, error: BaseException, source: str) -> None:
         """An error of ours ends the build, visibly; one that is over stays as it is."""

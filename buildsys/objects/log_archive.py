@@ -8,6 +8,7 @@ the log in one of them, at any moment and after any crash.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -90,24 +91,35 @@ class LogArchive:
     async def write(self, build: UUID) -> Archive | None:
         """Put the stored log into the blob store and read it back; None where there is a committed archive already.
 
-        What earlier attempts left there is deleted first. Raises `BlobsUnavailable` and `BadArchive`.
+        Deletes nothing but its own failed attempt: whoever is late may not know that another archive has been
+        committed meanwhile. Raises `BlobsUnavailable`, `BlobExists` and `BadArchive`.
         """
         async with self._slots:
             if await self._archives.get(build) is not None:
                 return None
             blobs = self._store()
-            prefix = f"logs/{build}/"
-            async for left in blobs.keys(prefix):
-                await blobs.delete(left)
             writing = _Writing(build, self._logs)
-            key = f"{prefix}{uuid4().hex}"
-            size = await blobs.put(key, writing.pieces())
-            if await _hash(blobs, key, size) != writing.hash.digest():
-                raise BadArchive(f"{key} reads back other than it was written to {blobs!r}")
+            key = f"{_prefix(build)}{uuid4().hex}"
+            try:
+                size = await _put(blobs, key, writing)
+            except BaseException:
+                with contextlib.suppress(BlobsUnavailable):
+                    await blobs.delete(key)
+                raise
             return Archive(key=key, size=size, records=writing.records, root=writing.root)
 
     async def drop(self, build: UUID) -> None:
-        """Delete what the archive has by now from the database."""
+        """Delete what the committed archive has by now: what other attempts left, and the records in the database.
+
+        Raises `BlobsUnavailable`.
+        """
+        archive = await self._archives.get(build)
+        if archive is None:
+            return
+        blobs = self._store()
+        async for key in blobs.keys(_prefix(build)):
+            if key != archive.key:
+                await blobs.delete(key)
         while await self._logs.drop(build, size=DROP) == DROP:
             pass
 
@@ -182,6 +194,18 @@ class _Writing:
     def _counted(self, piece: bytes) -> bytes:
         self.hash.update(piece)
         return piece
+
+
+def _prefix(build: UUID) -> str:
+    return f"logs/{build}/"
+
+
+async def _put(blobs: Blobs, key: str, writing: _Writing) -> int:
+    """Write the object and read it back; how many bytes it has."""
+    size = await blobs.put(key, writing.pieces())
+    if await _hash(blobs, key, size) != writing.hash.digest():
+        raise BadArchive(f"{key} reads back other than it was written to {blobs!r}")
+    return size
 
 
 async def _hash(blobs: Blobs, key: str, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -201,8 +202,45 @@ async def test_it_goes_on_after_a_crash(bench: Bench, one: Objects, archive: Log
     assert await keys(blobs) == [written.key]
 
 
+async def test_who_is_late_deletes_no_committed_archive(bench: Bench, one: Objects, blobs: Failing) -> None:
+    """A node that stands still before its first word to the store, while another takes over and ends the work."""
+    blobs.broken = {"put", "keys"}
+    build, before = await build_log(bench, one)
+    await until(lambda: put_off(bench, build))
+    blobs.broken = set()
+    late = Late(blobs)
+    writing = asyncio.create_task(archive_of(bench, late).write(build))
+    await late.asked.wait()
+    await ring(one, build)
+    await archived(bench, build)
+    late.free.set()
+    await writing
+    assert (await whole(archive_of(bench, blobs), build))[: len(before)] == before
+
+
+class Late(Failing):
+    """Stands still at whatever it is asked first."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        super().__init__(blobs)
+        self.asked, self.free = asyncio.Event(), asyncio.Event()
+
+    async def put(self, key: str, pieces: AsyncIterator[bytes]) -> int:
+        await self._wait()
+        return await super().put(key, pieces)
+
+    async def keys(self, prefix: str) -> AsyncIterator[str]:
+        await self._wait()
+        async for key in super().keys(prefix):
+            yield key
+
+    async def _wait(self) -> None:
+        self.asked.set()
+        await self.free.wait()
+
+
 async def put_off(bench: Bench, build: UUID) -> bool:
-    return await due(bench, build) > 30
+    return await due(bench, build) > 1
 
 
 async def test_records_of_a_log_without_archive_are_never_dropped(bench: Bench) -> None:
