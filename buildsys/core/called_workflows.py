@@ -9,10 +9,10 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from buildsys.core.definition import Call, CallInterface, Input, Job, Workflow
-from buildsys.core.expressions import to_text
-from buildsys.core.plan_values import Evaluator, PlanError, found
-from buildsys.errors import WorkflowError
+from buildsys.core.definition import Call, CallInterface, Job, Workflow
+from buildsys.core.inputs import call_inputs
+from buildsys.core.plan_values import Evaluator, PlanError
+from buildsys.errors import Invalid, WorkflowError
 
 MAX_LEVELS = 10
 """Workflows that call one another, the first one included. Source: "Nesting reusable workflows"."""
@@ -25,9 +25,6 @@ MAX_JOBS = 1000
 
 Find = Callable[[str], Workflow | None]
 """The decoded workflow at a path of the commit, None where there is none. May raise `WorkflowError`."""
-
-_HERE = "./.github/workflows/"
-_EMPTY: Mapping[str, Any] = {"string": "", "boolean": False, "number": 0.0}
 
 
 def gather(workflow: Workflow, find: Find) -> dict[str, Workflow]:
@@ -85,18 +82,20 @@ def inputs_of(call: Call, interface: CallInterface, evaluator: Evaluator, key: s
 
     `evaluator` has the caller's contexts; a default has those that caller and called workflow share.
     """
-    given = {name.lower(): (name, tree) for name, tree in call.inputs.items()}
-    values: dict[str, Any] = {}
+    spelled = {name.lower(): name for name in interface.inputs}
+    given = {
+        spelled.get(name.lower(), name): evaluator.tree(tree, f"{key}.with.{name}")
+        for name, tree in call.inputs.items()
+    }
+    shared = evaluator.over({name: evaluator.contexts[name] for name in ("github", "inputs", "vars")})
     for name, wanted in interface.inputs.items():
-        if name.lower() in given:
-            written, tree = given[name.lower()]
-            values[name] = _typed(evaluator.tree(tree, f"{key}.with.{written}"), wanted, f"{key}.with.{written}")
-        elif wanted.default is not None:
-            shared = evaluator.over({name: evaluator.contexts[name] for name in ("github", "inputs", "vars")})
-            values[name] = _typed(shared.tree(wanted.default, f"{key}: {name}"), wanted, f"{key}: {name}")
-        else:
-            values[name] = _EMPTY.get(wanted.type, "")
-    return values
+        if given.get(name) is None and wanted.default is not None:
+            default = shared.tree(wanted.default, f"{key}: inputs.{name}.default")
+            given[name] = "" if default is None else default
+    try:
+        return call_inputs(given, interface.inputs, {})
+    except Invalid as error:
+        raise PlanError(f"{key}.with: {error}") from None
 
 
 def outputs_of(interface: CallInterface, evaluator: Evaluator, key: str) -> dict[str, str]:
@@ -112,19 +111,12 @@ def _target(
     caller: Workflow, job: Job, find: Find, called: Mapping[str, Workflow], errors: list[str]
 ) -> Workflow | None:
     assert job.call is not None
-    key, uses = f"{caller.path}: jobs.{job.id}.uses", job.call.uses
-    name = uses.removeprefix(_HERE)
-    if not uses.startswith("./"):
-        errors.append(f"{key}: workflows of other repositories cannot be called; expected {_HERE}FILE.yml")
-        return None
-    if name == uses or "/" in name or not name.endswith((".yml", ".yaml")):
-        errors.append(f"{key}: expected {_HERE}FILE.yml, found {uses[:100]!r}")
-        return None
-    target = called.get(path_of(job.call)) or find(path_of(job.call))
+    key, path = f"{caller.path}: jobs.{job.id}.uses", path_of(job.call)
+    target = called.get(path) or find(path)
     if target is None:
-        errors.append(f"{key}: there is no workflow {name[:100]!r} at this commit")
+        errors.append(f"{key}: there is no workflow {path[:100]!r} at this commit")
     elif target.on.call is None:
-        errors.append(f"{key}: {name[:100]!r} cannot be called; it must have 'workflow_call' in its 'on'")
+        errors.append(f"{key}: {path[:100]!r} cannot be called; it must have 'workflow_call' in its 'on'")
         return None
     return target
 
@@ -173,15 +165,3 @@ def _circles(workflow: Workflow, called: Mapping[str, Workflow]) -> Iterator[str
 
 def _size(workflow: Workflow, called: Mapping[str, Workflow]) -> int:
     return sum(map(weights(called), workflow.jobs.values()))
-
-
-def _typed(value: Any, wanted: Input, key: str) -> Any:
-    if wanted.type == "boolean" and not isinstance(value, bool):
-        raise PlanError(f"{key}: expected true or false, found {found(value)}")
-    if wanted.type == "number" and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise PlanError(f"{key}: expected a number, found {found(value)}")
-    if wanted.type in ("string", "choice", "environment"):
-        if isinstance(value, Mapping | list):
-            raise PlanError(f"{key}: expected a text, found {found(value)}")
-        return to_text(value)
-    return value

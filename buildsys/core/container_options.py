@@ -91,7 +91,7 @@ def _split(word: str, key: str) -> tuple[str, str | None]:
 
 
 def _check_name(name: str, known: Mapping[str, bool], key: str, *, service: bool) -> None:
-    shown = f"--{name[:60]}" if len(name) > 1 else f"-{name}"
+    shown = f"-{name}" if len(name) == 1 else f"--{name[:60]}"
     if name in _ELSEWHERE:
         raise PlanError(f"{key}: {shown} cannot be used; {_ELSEWHERE[name]}")
     if name in known and (service or name != "entrypoint"):

@@ -85,9 +85,9 @@ def _items(matrix: Mapping[str, Any], key: str) -> list[Combination]:
 def _product(axes: Mapping[str, list[Any]]) -> list[Combination]:
     if not axes:
         return []
-    count = math.prod(map(len, axes.values()))
-    if count > MAX_PRODUCT:
-        raise PlanError(f"strategy.matrix: {count} combinations; a matrix makes at most {MAX_COMBINATIONS} jobs")
+    if math.prod(map(len, axes.values())) > MAX_PRODUCT:
+        most = f"a matrix makes at most {MAX_COMBINATIONS} jobs"
+        raise PlanError(f"strategy.matrix: more than {MAX_PRODUCT} combinations; {most}")
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
