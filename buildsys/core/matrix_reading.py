@@ -10,9 +10,9 @@ from buildsys.core.definition import Strategy, Tree
 from buildsys.core.expression_shapes import ANY, BOOLEAN, NULL, NUMBER, TEXT, Shape, closed, opened
 from buildsys.core.expression_tokens import OPEN
 from buildsys.core.expression_values import Kind
-from buildsys.core.template_reading import TemplateReader
+from buildsys.core.template_reading import TemplateReader, is_expression
 from buildsys.core.yaml_reading import Field, kind
-from buildsys.core.yaml_source import Mapping, Scalar, Sequence
+from buildsys.core.yaml_source import Mapping, Sequence
 
 MAX_COMBINATIONS = 256
 """Jobs of a matrix, as GitHub allows."""
@@ -35,9 +35,10 @@ def read_strategy(reader: TemplateReader, field: Field) -> tuple[Strategy, Shape
 
 
 def _matrix(reader: TemplateReader, field: Field) -> Tree:
-    if _is_expression(field):
-        return reader.template(field, place=_PLACE)
-    axes = list(reader.entries(field.value, field.path, expected="a mapping of axes or one ${{ }}"))
+    expected = "a mapping of axes or one ${{ }}"
+    if is_expression(field):
+        return reader.expression(field, place=_PLACE, expected=expected)
+    axes = list(reader.entries(field.value, field.path, expected=expected))
     if isinstance(field.value, Mapping) and not axes:
         reader.error(field.value, field.path, "expected at least one axis")
     tree = {axis.name: _additions(reader, axis) if axis.name in _LISTS else _values(reader, axis) for axis in axes}
@@ -49,9 +50,10 @@ def _matrix(reader: TemplateReader, field: Field) -> Tree:
 def _values(reader: TemplateReader, axis: Field) -> Tree:
     if OPEN in axis.name:
         reader.error(axis.key, axis.path, "expressions are not supported here; name the axis")
-    if _is_expression(axis):
-        return reader.template(axis, place=_PLACE)
-    items = reader.items(axis, expected="a list of values or one ${{ }}")
+    expected = "a list of values or one ${{ }}"
+    if is_expression(axis):
+        return reader.expression(axis, place=_PLACE, expected=expected)
+    items = reader.items(axis, expected=expected)
     if isinstance(axis.value, Sequence) and not items:
         reader.error(axis.value, axis.path, "expected at least one value")
     return [reader.tree(item, place=_PLACE) for item in items]
@@ -59,15 +61,20 @@ def _values(reader: TemplateReader, axis: Field) -> Tree:
 
 def _additions(reader: TemplateReader, field: Field) -> Tree:
     """The combinations of `include` or `exclude`."""
-    if _is_expression(field):
-        return reader.template(field, place=_PLACE)
-    found = []
-    for item in reader.items(field, expected="a list of combinations or one ${{ }}"):
-        if isinstance(item.value, Mapping) or _is_expression(item):
-            found.append(reader.tree(item, place=_PLACE))
-        else:
-            reader.error(item.value, item.path, f"expected a mapping of axes to values, found {kind(item.value)}")
-    return found
+    expected = "a list of combinations or one ${{ }}"
+    if is_expression(field):
+        return reader.expression(field, place=_PLACE, expected=expected)
+    return [_combination(reader, item) for item in reader.items(field, expected=expected)]
+
+
+def _combination(reader: TemplateReader, item: Field) -> Tree:
+    expected = "a mapping of axes to values or one ${{ }}"
+    if is_expression(item):
+        return reader.expression(item, place=_PLACE, expected=expected)
+    if isinstance(item.value, Mapping):
+        return reader.tree(item, place=_PLACE)
+    reader.error(item.value, item.path, f"expected {expected}, found {kind(item.value)}")
+    return {}
 
 
 def _check_exclusions(reader: TemplateReader, axes: Series[Field], tree: Names[str, Tree]) -> None:
@@ -145,7 +152,3 @@ def _either(shapes: Series[Shape]) -> Shape:
         for name, property in shape.names.items():
             found.setdefault(name, []).append(property)
     return closed({name: _either(of_name) for name, of_name in found.items()})
-
-
-def _is_expression(field: Field) -> bool:
-    return isinstance(field.value, Scalar) and OPEN in field.value.text

@@ -39,7 +39,7 @@ Scope = ChainMap[str, Shape]
 SECRETS = "a job gets only the secrets it names: write secrets.NAME"
 
 _PATIENCE = 300
-"""Findings in a file beyond which no expression is looked at: to look for what was meant costs time."""
+"""Errors in a file beyond which no expression is read, and warnings beyond which none is looked for: it costs time."""
 
 _KNOWN = 100
 """Properties of a context beyond which they are taken as unknown."""
@@ -107,28 +107,35 @@ class TemplateReader(Reader):
         self._parsed(field, text, place=place, condition=True)
         return text
 
+    def expression(self, field: Field, *, place: str, expected: str) -> Template:
+        """One `${{ }}` and nothing around it but line ends."""
+        text = self._written(field, expected=expected, empty=False).rstrip()
+        if isinstance(self._parsed(field, text, place=place), Text):
+            self.error(field.value, field.path, f"expected {expected}, found {kind(field.value)}")
+        return text
+
     def switch(self, field: Field | None, *, place: str, default: bool = False) -> Switch:
         """True, false or one expression."""
         if field is None:
             return default
-        if self._is_expression(field):
-            return self._lone(field, place=place, expected="true, false or one ${{ }}")
+        if is_expression(field):
+            return self.expression(field, place=place, expected="true, false or one ${{ }}")
         return self.boolean(field)
 
     def amount(self, field: Field | None, *, place: str, above: float, to: float) -> Amount | None:
         """A number or one expression."""
         if field is None:
             return None
-        if self._is_expression(field):
-            return self._lone(field, place=place, expected="a number or one ${{ }}")
+        if is_expression(field):
+            return self.expression(field, place=place, expected="a number or one ${{ }}")
         return self.number(field, above=above, to=to)
 
     def variables(self, field: Field | None, *, place: str) -> Environment:
         """Environment variables: names that a process can have, values as they are written; or one expression."""
         if field is None:
             return {}
-        if self._is_expression(field):
-            return self._lone(field, place=place, expected="a mapping of variables or one ${{ }}")
+        if is_expression(field):
+            return self.expression(field, place=place, expected="a mapping of variables or one ${{ }}")
         found = {}
         for variable in self.entries(field.value, field.path, expected="a mapping of variables"):
             if not VARIABLE_NAME.fullmatch(variable.name):
@@ -161,9 +168,6 @@ class TemplateReader(Reader):
             problems = check_types(pending.node, pending.scope, condition=pending.condition)
             self._problems(pending.field, problems, Rule.TYPE)
 
-    def _is_expression(self, field: Field) -> bool:
-        return isinstance(field.value, Scalar) and OPEN in field.value.text
-
     def _written(self, field: Field, *, expected: str, empty: bool) -> str:
         if not isinstance(field.value, Scalar):
             self.error(field.value, field.path, f"expected {expected}, found {kind(field.value)}")
@@ -175,15 +179,9 @@ class TemplateReader(Reader):
             self.error(field.value, field.path, f"expected {expected}, found one with a NUL character")
         return text
 
-    def _lone(self, field: Field, *, place: str, expected: str) -> Template:
-        text = self._written(field, expected=expected, empty=False)
-        if isinstance(self._parsed(field, text.strip(), place=place), Text):
-            self.error(field.value, field.path, f"expected {expected}, found {kind(field.value)}")
-        return text.strip()
-
     def _parsed(self, field: Field, text: str, *, place: str, condition: bool = False) -> Node | None:
         """The expression, with all that is wrong with it noted; None where it cannot be read or was not."""
-        if len(self._found) > _PATIENCE:
+        if self._errors > _PATIENCE:
             return None
         if len(text) > MAX_LENGTH:
             self.error(field.value, field.path, f"a text with expressions is at most {MAX_LENGTH:,} characters")
@@ -209,6 +207,11 @@ class TemplateReader(Reader):
                 self._lines.position(places[problem.at]) if places else (field.value.line, field.value.column)
             )
             self.report(line, column, field.path, problem.message, rule=rule)
+
+
+def is_expression(field: Field) -> bool:
+    """Whether a field holds an expression, or what is meant as one."""
+    return isinstance(field.value, Scalar) and OPEN in field.value.text
 
 
 def properties(names: Names[str, Shape]) -> Shape:

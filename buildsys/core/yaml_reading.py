@@ -44,13 +44,16 @@ class Reader:
     def __init__(self, *, file: str) -> None:
         self._file = file
         self._found: set[Finding] = set()
+        self._errors = 0
 
     def error(self, at: Node, path: str, message: str, *, rule: Rule = Rule.SYNTAX) -> None:
         """Note what is wrong, or what to warn of, as the rule says."""
         self.report(at.line, at.column, path, message, rule=rule)
 
     def report(self, line: int, column: int, path: str, message: str, *, rule: Rule) -> None:
-        self._found.add(Finding(file=self._file, line=line, column=column, path=path, message=message, rule=rule))
+        finding = Finding(file=self._file, line=line, column=column, path=path, message=message, rule=rule)
+        self._found.add(finding)
+        self._errors += finding.severity == "error"
 
     def findings(self) -> tuple[Finding, ...]:
         """All that was noted, in the file's order."""

@@ -139,10 +139,12 @@ JOBS: Table = {
         (job("strategy: {‸matrx: {}}"), "unknown key; did you mean 'matrix'?"),
         (job("strategy: {matrix: ‸{}}"), "expected at least one axis"),
         (job("strategy: {matrix: ‸[a]}"), "expected a mapping of axes or one ${{ }}, found a list"),
+        (job("strategy: {matrix: ‸'x ${{ vars.M }}'}"), "expected a mapping of axes or one ${{ }}, found 'x"),
+        (job("strategy: {matrix: {os: ‸'${{ vars.M }}x'}}"), "expected a list of values or one ${{ }}"),
         (job("strategy: {matrix: {os: ‸linux}}"), "expected a list of values or one ${{ }}, found 'linux'"),
         (job("strategy: {matrix: {os: ‸[]}}"), "expected at least one value"),
         (job("strategy: {matrix: {os: [a], include: ‸x}}"), "expected a list of combinations"),
-        (job("strategy: {matrix: {os: [a], include: [‸x]}}"), "expected a mapping of axes to values, found 'x'"),
+        (job("strategy: {matrix: {os: [a], include: [‸x]}}"), "expected a mapping of axes to values or one ${{ }}"),
         (job("strategy: {matrix: {os: [a], exclude: [{‸oss: a}]}}"), "the matrix has no such axis; did you mean 'os'?"),
         (job("strategy: {matrix: {os: [a, '${{ ‸env.x }}']}}"), "'env' cannot be used in jobs.<job_id>.strategy"),
         (job("strategy: {fail-fast: ‸1}"), "expected true or false, found '1'"),
@@ -326,6 +328,13 @@ def test_a_file_that_is_not_text(text: str | bytes, expected: str) -> None:
     with pytest.raises(WorkflowError) as caught:
         decode_workflow(text, file="ci.yml")
     assert caught.value.errors == (expected,)
+
+
+def test_no_number_of_warnings_hides_an_error() -> None:
+    warned = "      - {run: 'echo ${{ github.head_ref }}'}\n" * 400
+    last = step("run: x, env: {A: '${{ toJSON(secrets) }}'}", before=warned)
+    errors = [finding for finding in examine(last).findings if finding.severity == "error"]
+    assert [(finding.line, finding.column) for finding in errors] == [(406, 39)]
 
 
 LONG = "${{ github.a }}" * 1300
