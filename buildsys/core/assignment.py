@@ -18,7 +18,7 @@ import zstandard
 
 from buildsys.core.build import Outcome
 from buildsys.core.commands import MAX_COMMANDS, LogCommand
-from buildsys.core.plan import JobPlan
+from buildsys.core.planned import PlannedJob
 
 FRAME_LIMIT = 4 << 20
 """Bytes of output that one batch may hold, compressed or not; runners stay near 1 MiB."""
@@ -74,13 +74,14 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     `grace` is the seconds between TERM and KILL. `log_limit` are the bytes that the steps of the build may print, of
     which `log_left` are left. `position` is where the job's reports stand: it is the start for a new job, and the place
     to go on from for one that an earlier life of this runner began. `secrets` are the values that the runner shows as
-    `***`, in every form and at any length; blank ones are ignored.
+    `***`, in every form and at any length; blank ones are ignored. `secret_values` are those of the project's secrets that
+    the job names, under their names in upper case; each is among `secrets` as well. `repr` shows none of them.
     """
 
     id: UUID
     build: UUID
     project: str
-    job: JobPlan
+    job: PlannedJob
     source: Source | None
     env: dict[str, str]
     deadline: datetime
@@ -90,6 +91,10 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     log_limit: int = 1 << 30
     log_left: int = 1 << 30
     secrets: tuple[str, ...] = ()
+    secret_values: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Assignment(id={self.id}, build={self.build}, job={self.job.id!r})"
 
 
 class ContainerStarted(msgspec.Struct, frozen=True, kw_only=True, tag="container_started"):
@@ -101,8 +106,12 @@ class ContainerStarted(msgspec.Struct, frozen=True, kw_only=True, tag="container
 
 
 class StepStarted(msgspec.Struct, frozen=True, kw_only=True, tag="step_started"):
+    """`name` is the step's, evaluated; steps within an action have numbers from 1001 on, and it as their `parent`."""
+
     step: Count
     at: Moment
+    name: Text | None = None
+    parent: Count | None = None
 
 
 class LogBatch(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
@@ -150,6 +159,7 @@ class JobStopped(msgspec.Struct, frozen=True, kw_only=True, tag="job_stopped"):
     outcome: Outcome
     at: Moment
     reason: Text | None = None
+    outputs: dict[str, str] = {}
 
 
 Item = ContainerStarted | StepStarted | LogBatch | StepStopped | JobStopped
