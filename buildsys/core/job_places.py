@@ -15,10 +15,10 @@ from buildsys.core.planning import BuildPlan, shown
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """`order` puts jobs in the order of their files, instances in that of their matrix; `needs` are ids as well."""
+    """`rank` puts jobs in the order of their files, instances in that of their matrix; `needs` are ids as well."""
 
     job: Job
-    order: tuple[int, ...]
+    rank: tuple[int, ...]
     needs: tuple[str, ...]
 
 
@@ -27,29 +27,29 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    order: tuple[int, ...]
+    rank: tuple[int, ...]
     needs: tuple[str, ...]
 
 
 def place_of(plan: BuildPlan, id: str) -> Place:
     """Where the job of this id stands. Raises `LookupError` where the plan has none such."""
     workflow, within = plan.workflow, ""
-    order: list[int] = []
+    rank: list[int] = []
     job: Job | None = None
     parts = id.split(".")
     for number, part in enumerate(parts):
         if part.isdigit():
-            order.append(int(part))
+            rank.append(int(part))
             continue
         if job is not None:
             if job.call is None:
                 raise LookupError(f"{job.id} calls no workflow that {part} could be in")
             workflow, within = plan.called[path_of(job.call)], f"{'.'.join(parts[:number])}."
         job = workflow.jobs[part]
-        order.append(list(workflow.jobs).index(part) + 1)
+        rank.append(list(workflow.jobs).index(part) + 1)
     if job is None:
         raise LookupError(f"{id!r} is no job's id")
-    return Place(job=job, order=tuple(order), needs=tuple(f"{within}{need}" for need in job.needs))
+    return Place(job=job, rank=tuple(rank), needs=tuple(f"{within}{need}" for need in job.needs))
 
 
 def expected(plan: BuildPlan) -> tuple[Expected, ...]:
@@ -58,7 +58,7 @@ def expected(plan: BuildPlan) -> tuple[Expected, ...]:
         Expected(
             id=job.id,
             name=job.id if job.name is None or OPEN in job.name else shown(job.name),
-            order=(number,),
+            rank=(number,),
             needs=job.needs,
         )
         for number, job in enumerate(plan.workflow.jobs.values(), 1)

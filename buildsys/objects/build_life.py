@@ -69,7 +69,7 @@ class BuildLife:
     @classmethod
     def of_plan(cls, id: UUID, plan: BuildPlan) -> BuildLife:
         """A queued build."""
-        jobs = (JobLife(id=job.id, name=job.name, order=job.order, needs=job.needs) for job in expected(plan))
+        jobs = (JobLife(id=job.id, name=job.name, rank=job.rank, needs=job.needs) for job in expected(plan))
         return cls(id=id, plan=plan, jobs={job.id: job for job in jobs})
 
     @property
@@ -238,7 +238,7 @@ class BuildLife:
         job = self.jobs.get(id)
         if job is None:
             place = place_of(self.plan, id)
-            job = self.jobs[id] = JobLife(id=id, name=name, order=place.order, needs=place.needs)
+            job = self.jobs[id] = JobLife(id=id, name=name, rank=place.rank, needs=place.needs)
             self.changes.new_jobs.add(id)
             self._tell("job_planned", now, job=id, name=name)
             before = self.jobs.get(stands_for(id))
@@ -262,8 +262,11 @@ class BuildLife:
         if job.state == State.QUEUED:
             self._stop_job(job, Outcome.CANCELED, now, reason=reason)
         else:
-            job.ordered_at, job.reason = now, reason
+            job.ordered_at = now
             self.changes.jobs.add(job.id)
+            if reason is not None and reason != CANCELLED:
+                job.reason = reason
+                self._tell("job_cancel_requested", now, job=job.id, reason=reason)
         return True
 
     def _stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None) -> None:
@@ -275,7 +278,7 @@ class BuildLife:
                 step.state, step.outcome = State.STOPPED, Outcome.SKIPPED
                 self.changes.steps.add((job.id, step.number))
         if outcome == Outcome.CANCELED:
-            reason = reason or job.reason
+            reason = reason or job.reason or (CANCELLED if self.stopping else None)
         job.state, job.outcome, job.reason, job.held, job.stopped_at = State.STOPPED, outcome, reason, None, now
         job.is_decided = True
         self.changes.jobs.add(job.id)

@@ -57,7 +57,7 @@ class JobLife:
 
     id: str
     name: str
-    order: tuple[int, ...]
+    rank: tuple[int, ...]
     needs: tuple[str, ...] = ()
     is_decided: bool = False
     planned: PlannedJob | None = None
