@@ -238,6 +238,4 @@ def _subject(commit: bytes) -> str:
 def _parents(commit: bytes) -> tuple[str, ...]:
     """The commits that a commit object names as those before it."""
     head, _, _ = commit.partition(b"\n\n")
-    return tuple(
-        line.removeprefix(b"parent ").decode() for line in head.splitlines() if line.startswith(b"parent ")
-    )
+    return tuple(line.removeprefix(b"parent ").decode() for line in head.splitlines() if line.startswith(b"parent "))

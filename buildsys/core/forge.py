@@ -16,7 +16,6 @@ class Ignored(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-
 class Forge(Protocol):
     """Reads one provider's webhooks. Pure: it never calls the provider."""
 

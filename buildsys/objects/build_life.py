@@ -9,6 +9,7 @@ or something of ours failed, it is not asked any more: everything ends.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,10 +20,11 @@ from buildsys.core.build import Outcome, State
 from buildsys.core.course import Course
 from buildsys.core.course_walk import CANCELLED
 from buildsys.core.decisions import Cancel, Fail, Result, Skip, Start
+from buildsys.core.definition import Events, Workflow
 from buildsys.core.job_places import expected, place_of, stands_for
 from buildsys.core.logs import END, GAP, LINES, TRUNCATED, LogChange
 from buildsys.core.planned import PlannedJob
-from buildsys.core.planning import BuildPlan, shown
+from buildsys.core.planning import BuildPlan, PlanSettings, plan_build, shown
 from buildsys.objects.job_life import WITHIN, JobLife, StepLife, steps_of
 
 WORST_FIRST = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.CANCELED, Outcome.FAILED)
@@ -71,6 +73,14 @@ class BuildLife:
         """A queued build."""
         jobs = (JobLife(id=job.id, name=job.name, rank=job.rank, needs=job.needs) for job in expected(plan))
         return cls(id=id, plan=plan, jobs={job.id: job for job in jobs})
+
+    @classmethod
+    def of_nothing(cls, id: UUID) -> BuildLife:
+        """What there is of a build that there is not: one that is over."""
+        nothing = Workflow(path="", name="", on=Events(), jobs={})
+        life = cls.of_plan(id, plan_build(nothing, called={}, contexts={}, settings=PlanSettings()))
+        life.state = State.STOPPED
+        return life
 
     @property
     def is_stopped(self) -> bool:
@@ -259,14 +269,13 @@ class BuildLife:
         """Have the job end early; whether that is news."""
         if job.is_stopped or job.ordered_at is not None:
             return False
+        job.ordered_at = now
+        self.changes.jobs.add(job.id)
         if job.state == State.QUEUED:
             self._stop_job(job, Outcome.CANCELED, now, reason=reason)
-        else:
-            job.ordered_at = now
-            self.changes.jobs.add(job.id)
-            if reason is not None and reason != CANCELLED:
-                job.reason = reason
-                self._tell("job_cancel_requested", now, job=job.id, reason=reason)
+        elif reason is not None and reason != CANCELLED:
+            job.reason = reason
+            self._tell("job_cancel_requested", now, job=job.id, reason=reason)
         return True
 
     def _stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None) -> None:
@@ -315,7 +324,7 @@ class BuildLife:
         size = batch.end - batch.offset if step.number else 0
         if batch.offset != step.stored or size > self.log_left:
             return False
-        step.stored, step.is_cut = batch.end, batch.truncated
+        step.stored, step.is_cut, job.current = batch.end, batch.truncated, step.number
         self.log_left = 0 if batch.truncated else self.log_left - size
         self.records.append(
             LogChange(
@@ -356,14 +365,13 @@ class BuildLife:
             return Outcome.CANCELED
         if result in (Result.SUCCESS, Result.SKIPPED):
             return Outcome.SUCCESS if result == Result.SUCCESS else Outcome.SKIPPED
-        cancel_counts = self.stopping is not None or result == Result.CANCELLED
-        return self._worst(
-            job
-            for job in jobs
-            if not job.is_tolerated and (cancel_counts or job.outcome != Outcome.CANCELED)
-        )
+        return self._worst(job for job in jobs if not job.is_tolerated and not self._failed_fast(job))
 
-    def _worst(self, jobs: Any) -> Outcome:
+    def _failed_fast(self, job: JobLife) -> bool:
+        """Whether it is canceled only because another combination of its matrix failed."""
+        return job.outcome == Outcome.CANCELED and job.ordered_at is not None and self.stopping is None
+
+    def _worst(self, jobs: Iterable[JobLife]) -> Outcome:
         outcomes = {job.outcome for job in jobs}
         return next((worst for worst in WORST_FIRST if worst in outcomes), Outcome.SUCCESS)
 

@@ -28,7 +28,9 @@ async def load_life(ctx: Context, row: Any, *, log_limit: int) -> BuildLife:
     `log_limit` are the bytes that its steps may print.
     """
     build: UUID = row["id"]
-    life = BuildLife.of_plan(build, msgspec.json.decode(row["plan"], type=BuildPlan))
+    plan = await ctx.database.one(QUERIES["build_plan"], id=build)
+    assert plan is not None
+    life = BuildLife.of_plan(build, msgspec.json.decode(plan["plan"], type=BuildPlan))
     life.log_left = log_limit
     if row["state"] == State.QUEUED:  # nothing has happened yet
         return life
@@ -39,13 +41,13 @@ async def load_life(ctx: Context, row: Any, *, log_limit: int) -> BuildLife:
         step = StepLife(number=stored["number"], name=stored["name"], parent=stored["parent"])
         _read(step, stored, _STEP)
         life.jobs[stored["job"]].steps[step.number] = step
-    began: dict[str, int] = {}
+    last: dict[str, int] = {}
     for stored in await ctx.database.many(QUERIES["log_positions"], build=build):
         job = life.jobs[stored["job"]]
         step = job.steps[stored["step"]]
         step.stored, step.is_cut = stored["source_to"] or 0, stored["truncated"]
-        if (stored["began"] or 0) > began.get(job.id, 0):
-            job.current, began[job.id] = step.number, stored["began"]
+        if stored["last"] > last.get(job.id, 0):
+            job.current, last[job.id] = step.number, stored["last"]
     steps = [step for job in life.jobs.values() for step in job.steps.values() if step.number]
     printed = sum(step.stored for step in steps)
     life.log_left = 0 if any(step.is_cut for step in steps) else max(log_limit - printed, 0)

@@ -89,7 +89,7 @@ class Builds:
 
     async def _next_attempt(self, row: Any, attempt: int) -> UUID | None:
         id = uuid4()
-        plan = msgspec.json.decode(row["plan"], type=BuildPlan)
+        plan = await self.plan(row["id"])
         contexts = contexts_of_attempt(plan.contexts, build_id=str(id), attempt=attempt)
         return await self.insert(
             NewBuild(
@@ -114,6 +114,13 @@ class Builds:
         jobs = await self._database.many(QUERIES["job_list"], build=id)
         steps = await self._database.many(QUERIES["step_list"], build=id)
         return _build(row, waiting=await self._waiting(row), jobs=_jobs(jobs, steps))
+
+    async def plan(self, id: UUID) -> BuildPlan:
+        """What the build was fixed to be when it was triggered. Raises `NotFound`."""
+        row = await self._database.one(QUERIES["build_plan"], id=id)
+        if row is None:
+            raise NotFound(f"there is no build {id}")
+        return msgspec.json.decode(row["plan"], type=BuildPlan)
 
     async def by_ids(self, ids: list[UUID]) -> list[Build]:
         """Those of the builds that exist, without jobs, newest first."""
@@ -227,12 +234,14 @@ def _jobs(jobs: list[Any], steps: list[Any]) -> tuple[Job, ...]:
             reason=job["reason"],
             runner=None if job["runner"] is None else str(job["runner"]),
             container=job["container"],
+            waiting=job["held"],
             started_at=job["started_at"],
             stopped_at=job["stopped_at"],
             steps=tuple(
                 Step(
                     number=step["number"],
                     name=step["name"],
+                    parent=step["parent"],
                     state=State(step["state"]),
                     outcome=_outcome(step),
                     exit_code=step["exit_code"],

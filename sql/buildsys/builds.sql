@@ -29,20 +29,30 @@ SELECT id, number, attempt FROM build;
 
 -- name: build_get :one
 -- A build with its project's name and, while it is queued, what it waits for.
-SELECT b.*, p.name AS project_name, q.waits_for, q.claimed_at
+SELECT b.id, b.account, b.project, b.number, b.attempt, b.retry_of, b.workflow, b.event, b.branch, b.commit, b.title,
+       b.concurrency, b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
+       b.starting_at, b.running_at, b.stopped_at, p.name AS project_name, q.waits_for, q.claimed_at
 FROM builds b JOIN projects p ON p.id = b.project LEFT JOIN queue q ON q.build = b.id
 WHERE b.id = :id;
 
+-- name: build_plan :one
+-- What a build was fixed to be when it was triggered.
+SELECT plan FROM builds WHERE id = :id;
+
 -- name: build_by_ids :many
 -- The builds among these ids, newest first.
-SELECT b.*, p.name AS project_name, q.waits_for, q.claimed_at
+SELECT b.id, b.account, b.project, b.number, b.attempt, b.retry_of, b.workflow, b.event, b.branch, b.commit, b.title,
+       b.concurrency, b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
+       b.starting_at, b.running_at, b.stopped_at, p.name AS project_name, q.waits_for, q.claimed_at
 FROM builds b JOIN projects p ON p.id = b.project LEFT JOIN queue q ON q.build = b.id
 WHERE b.id = ANY(:ids)
 ORDER BY b.queued_at DESC, b.id DESC;
 
 -- name: build_list :many
 -- A page of builds, newest first, older than the given place; of one project where it is given.
-SELECT b.*, p.name AS project_name, q.waits_for, q.claimed_at
+SELECT b.id, b.account, b.project, b.number, b.attempt, b.retry_of, b.workflow, b.event, b.branch, b.commit, b.title,
+       b.concurrency, b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
+       b.starting_at, b.running_at, b.stopped_at, p.name AS project_name, q.waits_for, q.claimed_at
 FROM builds b JOIN projects p ON p.id = b.project LEFT JOIN queue q ON q.build = b.id
 WHERE (:project::uuid IS NULL OR b.project = :project)
   AND (:state::text IS NULL OR b.state = :state)
