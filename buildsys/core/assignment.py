@@ -74,8 +74,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     `grace` is the seconds between TERM and KILL. `log_limit` are the bytes that the steps of the build may print, of
     which `log_left` are left. `position` is where the job's reports stand: it is the start for a new job, and the place
     to go on from for one that an earlier life of this runner began. `secrets` are the values that the runner shows as
-    `***`, in every form and at any length; blank ones are ignored. `secret_values` are those of the project's secrets that
-    the job names, under their names in upper case; each is among `secrets` as well. `repr` shows none of them.
+    `***`, in every form and at any length; blank ones are ignored. `secret_values` are those of the project's secrets
+    that the job names, under their names in upper case; each is among `secrets` as well. `repr` shows none of them.
     """
 
     id: UUID

@@ -1,4 +1,4 @@
-"""Where a job stands in its build: which of the files' jobs it comes from, and what is known of it before it is decided.
+"""Where a job stands in its build: which job of the files it comes from, and what is known of it before it is decided.
 
 An id says it all: `test`, `test.2` of a matrix, `deploy.test` of the workflow that `deploy` calls. A job's own name has
 no dot in it and does not begin with a digit.

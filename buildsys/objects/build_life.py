@@ -237,7 +237,8 @@ class BuildLife:
                 self._stop_job(self._decide(id, name, now), Outcome.FAILED, now, reason=shown(message))
                 return True
             case Cancel(ids=ids, reason=reason):
-                return any([self._order_end(self.jobs[id], now, reason=reason) for id in ids])
+                news = [self._order_end(self.jobs[id], now, reason=reason) for id in ids]
+                return any(news)
 
     def _plan_job(self, planned: PlannedJob, now: datetime) -> None:
         job = self._decide(planned.id, planned.name, now)
@@ -359,7 +360,7 @@ class BuildLife:
         return self.stopping if self.stopping and outcome == Outcome.CANCELED else outcome
 
     def _outcome(self, result: Result) -> Outcome:
-        """Of a build that came to the end of its course. What may fail does not count, nor what fails fast with another."""
+        """Of a build at the end of its course; what may fail does not count, nor what ended because another failed."""
         jobs = self.jobs.values()
         if result != Result.FAILURE and any(job.reason == CANCELLED for job in jobs):
             return Outcome.CANCELED

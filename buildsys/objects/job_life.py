@@ -88,7 +88,7 @@ class JobLife:
 
     @property
     def result(self) -> Result | None:
-        """How it ended, in GitHub's words: whatever is not its success, its cancel or its not being run is a failure."""
+        """How it ended, in GitHub's words, which have one for all that is neither success nor cancel nor skipped."""
         return None if self.outcome is None else _RESULTS.get(self.outcome, Result.FAILURE)
 
     @property

@@ -19,7 +19,7 @@ from buildsys.store.queries import QUERIES
 
 
 class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
-    """What a build is made of, under the id and the number that its plan says. `retry_of` is set for a further attempt."""
+    """What a build is made of, under the id and number that its plan says; `retry_of` is set for a further attempt."""
 
     id: UUID
     number: int

@@ -18,14 +18,19 @@ from actors import Database, Node, SystemClock
 from buildsys.adapters.git import GitReader
 from buildsys.adapters.github import GitHub
 from buildsys.core.build import Build
+from buildsys.core.planning import PlanSettings
 from buildsys.core.project import Delivery, Project, ProjectSettings
+from buildsys.core.project_workflow import SETTINGS
 from buildsys.objects import triggers
 from buildsys.objects.build_buddy import BuildBuddy
-from buildsys.objects.builder import SETTINGS, Builder, PlanDefaults
+from buildsys.objects.builder import Builder, PlanDefaults
 from buildsys.objects.log_archive import LogArchive
+from buildsys.objects.provisions import Provisions
 from buildsys.objects.triggers import ATTEMPTS, Triggers
 from buildsys.store.archives import Archives
+from buildsys.store.cipher import Cipher
 from buildsys.store.deliveries import Deliveries
+from buildsys.store.secrets import Variables
 
 FILE = ".github/workflows/ci.yml"
 WORKFLOW = "on:\n  push:\n    branches: [main]\njobs:\n  a:\n    runs-on: linux\n    steps:\n      - run: echo hi\n"
@@ -96,7 +101,7 @@ async def inbox(database: Database, tmp_path: Path) -> AsyncIterator[Inbox]:
             BuildBuddy,
             lambda ctx: BuildBuddy(
                 ctx,
-                projects=bench.projects,
+                provisions=Provisions(projects=bench.projects, secrets=bench.secrets),
                 assignments=bench.assignments,
                 hints=bench.hints,
                 limits=LIMITS,
@@ -106,10 +111,11 @@ async def inbox(database: Database, tmp_path: Path) -> AsyncIterator[Inbox]:
         )
         builder = Builder(
             builds=bench.builds,
+            variables=Variables(database=database, cipher=Cipher(key=bytes(32))),
             buddies=builds,
             repository=GitReader(cache=tmp_path / "cache", allow_local=True),
             hints=bench.hints,
-            defaults=PlanDefaults(images={}, image=None, time_limit=60.0),
+            defaults=PlanDefaults(settings=PlanSettings(), time_limit=60.0),
         )
         inboxes = node.namespace(
             "triggers",
@@ -133,7 +139,12 @@ async def test_a_push_becomes_a_build(inbox: Inbox) -> None:
     (build,) = await inbox.built(await inbox.push(commit))
     assert (build.commit, build.branch, build.event, build.workflow) == (commit, "main", "push", FILE)
     assert (build.title, build.number, build.project) == ("Open the shop", 1, "shop")
-    assert [(job.id, [step.name for step in job.steps]) for job in build.jobs] == [("a", ["Set up job", "Run echo hi"])]
+    assert [(job.id, job.name) for job in build.jobs] == [("a", "a")]
+    plan = await inbox.bench.builds.plan(build.id)
+    github, facts = plan.contexts["github"], plan.contexts["buildsys"]
+    assert (github["run_id"], github["run_number"], github["sha"]) == (str(build.id), "1", commit)
+    assert (github["repository"], github["ref"]) == ("tests/shop", "refs/heads/main")
+    assert facts == {"build_id": str(build.id), "build_number": 1, "project": "shop"}
 
 
 async def test_each_workflow_that_wants_the_push_becomes_a_build(inbox: Inbox) -> None:
@@ -204,7 +215,8 @@ async def test_without_a_workflow_file_the_projects_settings_count(inbox: Inbox)
     )
     (build,) = await inbox.built(await inbox.push(inbox.repository.commit({"README": "hello"})))
     assert build.workflow == SETTINGS
-    assert [step.name for step in build.jobs[0].steps] == ["Set up job", "Build", "Deploy"]
+    plan = await inbox.bench.builds.plan(build.id)
+    assert [step.name for step in plan.workflow.jobs["build"].steps] == ["Build", "Deploy"]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +224,7 @@ async def test_without_a_workflow_file_the_projects_settings_count(inbox: Inbox)
     [
         ({"branch": "draft"}, f"{FILE}: branch 'draft' matches none of: main"),
         ({"deleted": True, "after": "0" * 40}, "branch 'main' was deleted"),
-        ({"ref": "refs/tags/v1"}, "tags start no builds yet: v1"),
+        ({"ref": "refs/tags/v1"}, f"{FILE}: it wants branches only"),
     ],
 )
 async def test_a_push_that_nothing_wants_is_skipped_with_its_reason(

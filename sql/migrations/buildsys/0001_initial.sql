@@ -104,7 +104,7 @@ CREATE TABLE queue (
     starts     integer NOT NULL DEFAULT 0, -- claims that came to nothing
     waits_for  text CHECK (waits_for IN ('system', 'account', 'project', 'concurrency')), -- the limit that holds it back
     concurrency        text,
-    cancel_in_progress boolean NOT NULL
+    cancel_in_progress boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 70);
 -- serves queue_claim and queue_superseded: which builds of a group wait
 CREATE INDEX queue_by_group ON queue (project, concurrency, queued_at, build) WHERE concurrency IS NOT NULL;
