@@ -78,7 +78,7 @@ def examine_action(text: bytes | str, *, file: str) -> Examined:
 def _examined(
     text: bytes | str, file: str, read: Callable[[TemplateReader, Field, str], Workflow | Action]
 ) -> Examined:
-    source = text.encode() if isinstance(text, str) else text
+    source = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     try:
         root = parse(source)
     except YamlError as error:
@@ -113,10 +113,10 @@ def _read_workflow(reader: TemplateReader, whole: Field, file: str) -> Workflow:
     jobs = _read_short(reader, fields["steps"]) if short else _read_jobs(reader, fields.get("jobs"))
     reader.scope["jobs"] = properties({id: job_shape(job) for id, job in jobs.items()})
     if "description" in fields:
-        reader.text(fields["description"])
+        reader.text(fields["description"], empty=True)
     return Workflow(
         path=file,
-        name=reader.text(fields["name"]) if "name" in fields else file,
+        name=(reader.text(fields["name"], empty=True) if "name" in fields else "") or file,
         on=on,
         jobs=jobs,
         run_name=reader.optional(fields, "run-name", place="run-name"),

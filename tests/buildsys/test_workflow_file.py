@@ -284,6 +284,13 @@ def test_what_is_decoded_is_the_same_again_from_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(found), type=Workflow) == found
 
 
+def test_a_name_that_is_empty_is_none() -> None:
+    found = decode(
+        "on: push\nname:\ndescription: ''\nrun-name: ' '\n" + workflow("a: {runs-on: x, steps: [run: x], name: ''}")[9:]
+    )
+    assert (found.name, found.run_name, found.jobs["a"].name) == ("ci.yml", " ", None)
+
+
 def test_a_composite_action() -> None:
     text = """
 name: Greet
