@@ -227,6 +227,11 @@ def test_a_file_of_just_steps() -> None:
     assert decode("on: workflow_dispatch\nsteps: [run: x]").on.filters.keys() == {"workflow_dispatch"}
 
 
+def test_no_case_matters_in_an_actions_repository() -> None:
+    found = decode(workflow("a: {runs-on: x, steps: [{uses: Actions/Checkout@V4, with: {Fetch-Depth: 1}}]}"))
+    assert found.jobs["a"].steps[0].action == Uses(uses="actions/checkout@V4", inputs={"Fetch-Depth": "1"})
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
