@@ -164,7 +164,7 @@ class _StepReader:
         reader = self._reader
         if uses.startswith(("./", "$/")):
             if _LOCAL.fullmatch(uses):
-                reader.uses.append((field, self._fields.get("with")))
+                reader.note_use(field, self._fields)
             else:
                 reader.error(field.value, field.path, "expected a folder of this repository, such as ./actions/greet")
             return f".{uses[1:]}"

@@ -25,7 +25,7 @@ from buildsys.core.job_reading import job_shape, read_concurrency, read_defaults
 from buildsys.core.permission_reading import read_permissions
 from buildsys.core.step_reading import read_steps
 from buildsys.core.template_reading import TemplateReader, properties
-from buildsys.core.uses import Use, use_of
+from buildsys.core.uses import Use
 from buildsys.core.workflow_checks import resolve_needs, warn_of_unreachable
 from buildsys.core.workflow_on import read_events
 from buildsys.core.yaml_reading import Field
@@ -88,8 +88,7 @@ def _examined(
     nameless = Scalar(line=root.line, column=root.column, text="", value=None)
     value = read(reader, Field(path="", key=nameless, value=root), file)
     reader.check_types()
-    uses = tuple(use_of(field, given, file=file) for field, given in reader.uses)
-    return Examined(value=value, findings=reader.findings(), uses=uses)
+    return Examined(value=value, findings=reader.findings(), uses=tuple(reader.uses))
 
 
 def _sound(value: Kind | None, findings: Iterable[Finding]) -> Kind:
