@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 from objects_bench import LIMITS, SEAL_KEY, Bench, Hand, Objects, begun, bench_on, ended, output, until
+from postgres_server import pause, resume
 
 from actors import Database, Node, SystemClock
 from actors.testing import evict, run_in_actor
@@ -26,34 +27,35 @@ from buildsys.store.queries import QUERIES
 
 ARCHIVING = msgspec.structs.replace(LIMITS, archive_after=0.001)
 BATCHES = 130
+STILL = 2.0
 
 
 class Failing:
     """A blob store that fails where it is told to."""
 
     def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
+        self.behind = blobs
         self.broken: set[str] = set()
         self.reads = 0
 
     async def put(self, key: str, pieces: AsyncIterator[bytes]) -> int:
         self._check("put")
-        size = await self._blobs.put(key, pieces)
+        size = await self.behind.put(key, pieces)
         self._check("after put")
         return size
 
     async def read(self, key: str, start: int, length: int) -> bytes:
         self._check("read")
         self.reads += 1
-        return await self._blobs.read(key, start, length)
+        return await self.behind.read(key, start, length)
 
     async def delete(self, key: str) -> None:
         self._check("delete")
-        await self._blobs.delete(key)
+        await self.behind.delete(key)
 
     def keys(self, prefix: str) -> AsyncIterator[str]:
         self._check("keys")
-        return self._blobs.keys(prefix)
+        return self.behind.keys(prefix)
 
     def _check(self, place: str) -> None:
         if place in self.broken:
@@ -216,6 +218,43 @@ async def test_who_is_late_deletes_no_committed_archive(bench: Bench, one: Objec
     late.free.set()
     await writing
     assert (await whole(archive_of(bench, blobs), build))[: len(before)] == before
+
+
+async def test_a_database_that_stands_still_slows_the_archive(
+    bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, postgres_server: str
+) -> None:
+    """In the middle of the log, which is not in the store before all of it was read."""
+    blobs.broken = {"put"}
+    build, before = await build_log(bench, one)
+    await until(lambda: put_off(bench, build))
+    slow = Slow(blobs, Path(postgres_server) / "data")
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    written = await archive_of(bench, slow).write(build)
+    assert loop.time() - began >= STILL
+    assert written is not None
+    await bench.database.execute(QUERIES["archive_insert"], **archive_columns(build, written))
+    assert await bench.logs.drop(build, size=10_000) > BATCHES
+    blobs.broken = set()
+    assert (await whole(archive, build))[: len(before)] == before
+
+
+class Slow(Failing):
+    """Lets the database stand still for a while once the first piece of an object has come."""
+
+    def __init__(self, blobs: Failing, cluster: Path) -> None:
+        super().__init__(blobs.behind)
+        self._cluster = cluster
+
+    async def put(self, key: str, pieces: AsyncIterator[bytes]) -> int:
+        async def slowly() -> AsyncIterator[bytes]:
+            yield await anext(pieces)
+            pause(self._cluster)
+            asyncio.get_running_loop().call_later(STILL, resume, self._cluster)
+            async for piece in pieces:
+                yield piece
+
+        return await super().put(key, slowly())
 
 
 class Late(Failing):
