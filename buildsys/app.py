@@ -19,11 +19,11 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-import asyncpg
 import structlog
 from aiohttp import web
 
 from actors import ActorsError, Database, Node, SystemClock, migrate
+from actors.database import TROUBLE
 from buildsys.adapters.docker import DockerDriver
 from buildsys.adapters.docker_engine import engine_socket
 from buildsys.adapters.github import GitHub
@@ -319,5 +319,5 @@ async def _ready(database: Database) -> None:
     try:
         async with asyncio.timeout(5):
             await database.one(QUERIES["queue_length"])
-    except (ActorsError, asyncpg.PostgresError, OSError, TimeoutError) as error:
+    except (ActorsError, *TROUBLE) as error:
         raise Unavailable(f"the database does not answer: {error}") from error
