@@ -289,6 +289,19 @@ class TestRetention:
         await look()
         assert await keys(blobs) == []
 
+    async def test_what_came_too_late_is_deleted_with_the_log(
+        self, bench: Bench, one: Objects, archive: LogArchive, look: Any, blobs: Failing
+    ) -> None:
+        (build,) = await self.logs(bench, one, 1)
+
+        async def late() -> AsyncIterator[bytes]:
+            yield b"all that the log says"
+
+        await blobs.put(f"logs/{build}/late", late())
+        await look(age=1e-6)
+        assert await self.kept(archive, [build]) == [False]
+        assert await keys(blobs) == []
+
     async def test_objects_of_builds_that_are_no_more(
         self, bench: Bench, one: Objects, look: Any, blobs: Failing
     ) -> None:
