@@ -19,11 +19,11 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-import asyncpg
 import structlog
 from aiohttp import web
 
 from actors import ActorsError, Database, Node, SystemClock, migrate
+from actors.database import TROUBLE
 from buildsys.adapters.docker import DockerDriver
 from buildsys.adapters.docker_engine import engine_socket
 from buildsys.adapters.github import GitHub
@@ -199,6 +199,10 @@ class App:
             )
         application.add_routes(node.routes())
         await _answer(stack, application, listener)
+        if "orchestrator" in config.roles:  # not before others reach us: two that start at once need each other
+            await ensure_singletons(
+                self.namespaces, start_scheduler=self._start_scheduler, archives=not archive.is_read_only
+            )
         known = self.folder.path / "server.url"
         write_private(known, f"{self.url}\n".encode())
         stack.callback(known.unlink, missing_ok=True)
@@ -230,7 +234,7 @@ class App:
             logger.warning("nodes_unreachable", address=address, others=others, why=why, way_out="set --node-address")
 
     async def _start_objects(self, stack: AsyncExitStack, node: Node, given: Given) -> Builder:
-        """Declare the durable objects, start the node, and make sure of the actors that there is one of."""
+        """Declare the durable objects, and start the node."""
         builds = declare_builds(node, given)
         builder = make_builder(given, builds)
         self.namespaces = declare_singletons(node, given, builds, builder)
@@ -238,9 +242,6 @@ class App:
         self._watch(stack, node.wait_failed(), name="node")
         if "orchestrator" in self._config.roles:
             await given.stores.projects.limit_account(self._config.account_max_running)
-            await ensure_singletons(
-                self.namespaces, start_scheduler=self._start_scheduler, archives=not given.archive.is_read_only
-            )
         return builder
 
     async def _run_jobs(self, stack: AsyncExitStack, orchestrator: Orchestrator) -> None:
@@ -319,5 +320,5 @@ async def _ready(database: Database) -> None:
     try:
         async with asyncio.timeout(5):
             await database.one(QUERIES["queue_length"])
-    except (ActorsError, asyncpg.PostgresError, OSError, TimeoutError) as error:
+    except (ActorsError, *TROUBLE) as error:
         raise Unavailable(f"the database does not answer: {error}") from error

@@ -27,6 +27,7 @@ import aiohttp
 import asyncpg
 import msgspec
 
+from actors.database import TROUBLE
 from actors.migrations import load_migrations
 from buildsys.adapters.s3 import Bucket, S3Blobs
 from buildsys.config import Config
@@ -43,6 +44,7 @@ SPACE_WANTED = 5 << 30
 SKEW = 2.0  # seconds
 OLDEST_GIT = (2, 25)  # its fetch takes credentials from a helper and filters blobs
 OLDEST_POSTGRES = 15
+UNREACHED = (*TROUBLE, ValueError)  # what connecting raises; the last one for a URL that is none
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,7 +179,7 @@ async def check_database(url: str) -> Check:
     name = "database"
     try:
         connection = await asyncpg.connect(url, timeout=LIMIT / 2)
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except UNREACHED as error:
         way_out = "See that the server runs and that host, user and password in --database-url are right."
         return Check(
             name=name, status="fail", detail=f"it cannot be reached: {str(error) or 'no answer'}", way_out=way_out
@@ -207,7 +209,7 @@ async def check_clock(url: str) -> Check:
     """Compares our clock with the database's, which decides who owns what; half the round trip is forgiven."""
     try:
         connection = await asyncpg.connect(url, timeout=LIMIT / 2)
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except UNREACHED:
         return Check(name="clock", status="warn", detail="not compared, the database cannot be reached")
     try:
         before = time.time()

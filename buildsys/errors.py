@@ -11,6 +11,7 @@
     │   └── NoSuchCommit          422  it could, and has no such branch or commit
     ├── DriverError               502  the engine refused or failed
     │   ├── ImageUnusable              the image is missing or cannot run steps
+    │   ├── ServiceFailed              a service of a job does not start or is not healthy
     │   └── ContainerAlive             something of a removed container could not be proven gone
     ├── Unavailable               503  a part of the system is away; try again
     └── SetupError                500  the installation is wrong; says the way out
@@ -90,6 +91,10 @@ class DriverError(BuildsysError):
 
 class ImageUnusable(DriverError):
     code = "image_unusable"
+
+
+class ServiceFailed(DriverError):
+    code = "service_failed"
 
 
 class ContainerAlive(DriverError):

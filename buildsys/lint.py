@@ -11,7 +11,7 @@ import msgspec
 
 from buildsys.core.definition import Action, Workflow
 from buildsys.core.findings import Finding
-from buildsys.core.uses import Use, check_called, check_inputs, missing
+from buildsys.core.uses import Use, check_action, check_called, missing
 from buildsys.core.workflow_file import Examined, examine_action, examine_workflow
 from buildsys.core.yaml_source import MAX_BYTES
 
@@ -72,8 +72,8 @@ class _Linter:
     def _check(self, use: Use, used: Path) -> Iterator[Finding]:
         """Whether what is used takes what it is given; nothing is said where it cannot be read or called."""
         match self._examine(used).value:
-            case Action(inputs=inputs, steps=steps) if steps:
-                yield from check_inputs(use, inputs)
+            case Action(steps=steps) as action if steps:
+                yield from check_action(use, action)
             case Workflow(on=on):
                 yield from check_called(use, on)
 

@@ -86,6 +86,30 @@ class PostgresServer:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
 
 
+def pause(data: Path) -> None:
+    """The server on this data folder stands still, and so do its processes, one for each connection."""
+    _signal(data, signal.SIGSTOP)
+
+
+def resume(data: Path) -> None:
+    """It goes on."""
+    _signal(data, signal.SIGCONT)
+
+
+def postmaster(data: Path) -> int:
+    """The process of the server on this data folder."""
+    return int((data / "postmaster.pid").read_text().splitlines()[0])
+
+
+def _signal(data: Path, number: signal.Signals) -> None:
+    """To the server itself first, which begets no other process then."""
+    server = postmaster(data)
+    os.kill(server, number)
+    for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(child), number)
+
+
 async def _answers(home: Path) -> bool:
     try:
         connection = await asyncpg.connect(f"postgresql://tests@/postgres?host={home}")

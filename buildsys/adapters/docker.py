@@ -27,7 +27,7 @@ from buildsys.adapters.docker_engine import CONFLICT, DEFAULT_SOCKET, NOT_FOUND,
 from buildsys.adapters.docker_folder import listens, make_control, make_removable
 from buildsys.adapters.docker_image import Images
 from buildsys.adapters.docker_network import JobNetwork
-from buildsys.core.driver import ContainerSpec, ContainerStatus
+from buildsys.core.driver import ContainerSpec, ContainerStatus, unheard
 from buildsys.errors import ContainerAlive, DriverError, ImageUnusable
 
 READY = 20.0
@@ -51,10 +51,11 @@ class DockerDriver:
         self._images = Images(engine=self._engine)
         self._network = JobNetwork(engine=self._engine, owner=owner)
 
-    async def prepare(self, image: str | None, progress: Callable[[str], None]) -> None:
-        await self._images.prepare(image, progress)
+    async def prepare(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerSpec:
+        await self._images.prepare(spec.image, progress)
+        return spec
 
-    async def start(self, spec: ContainerSpec) -> ContainerStatus:
+    async def start(self, spec: ContainerSpec, progress: Callable[[str], None] = unheard) -> ContainerStatus:  # noqa: ARG002
         info = await self._show(spec.name)
         if info is None:
             await self._create(spec)

@@ -9,7 +9,7 @@ What isolates a job is what the host has to give:
 
 `Limits.memory` holds for each process by itself (RLIMIT_DATA: what it has written to, not what it reserved),
 `Limits.pids` only where there is a user or a sandbox for the kernel to count in, `Limits.cpus` not at all. Images are
-not used: steps run with the programs of this host.
+not used, nor what goes with them (variables, options): steps run with the programs of this host. Services are refused.
 
 Containers outlive the runner, unless a service manager ends a service by its control group: for systemd, whose default
 that is, set `KillMode=process`.
@@ -35,7 +35,7 @@ from buildsys.adapters.process_client import ZygoteClient
 from buildsys.adapters.process_sandbox import command
 from buildsys.adapters.process_supervisor import MARK
 from buildsys.adapters.process_users import claim, holds, is_reachable, jobs_folder, release
-from buildsys.core.driver import ContainerSpec, ContainerStatus
+from buildsys.core.driver import ContainerSpec, ContainerStatus, unheard
 from buildsys.errors import ContainerAlive, DriverError
 
 __all__ = ["ProcessDriver", "jobs_folder"]
@@ -79,16 +79,20 @@ class ProcessDriver:
         self.no_sandbox: str | None = None
         """Why there is no sandbox, once that is known."""
 
-    async def prepare(self, image: str | None, progress: Callable[[str], None]) -> None:
-        """Nothing to prepare: says what a job may miss."""
-        if image is not None:
+    async def prepare(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerSpec:
+        """Nothing to prepare: says what a job may miss. Raises `DriverError` for services."""
+        _refuse_services(spec)
+        if spec.image is not None or spec.build is not None:
+            image = spec.image or "an image of its own"
             progress(f"The process driver does not use images: steps run on this host, not in {image}")
         if not await self._has_sandbox():
             progress(f"Steps run without a sandbox: {self.no_sandbox}")
+        return spec
 
-    async def start(self, spec: ContainerSpec) -> ContainerStatus:
+    async def start(self, spec: ContainerSpec, progress: Callable[[str], None] = unheard) -> ContainerStatus:  # noqa: ARG002
         if not NAME.fullmatch(spec.name):
             raise DriverError(f"a container cannot be called {spec.name!r}")
+        _refuse_services(spec)
         if status := await self.inspect(spec.name):
             return status
         record = self._path(spec.name)
@@ -232,6 +236,12 @@ class ProcessDriver:
             return self._path(name).with_suffix(END).read_text()
         except FileNotFoundError:
             return "supervisor_lost"
+
+
+def _refuse_services(spec: ContainerSpec) -> None:
+    if spec.services:
+        names = ", ".join(service.name for service in spec.services)
+        raise DriverError(f"services need the docker driver; this job has {names}")
 
 
 def _make_probe(probe: Path) -> Path:

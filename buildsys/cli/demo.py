@@ -119,13 +119,15 @@ class Demonstration:
 
         from buildsys.adapters.docker import DockerDriver
         from buildsys.app import docker_socket
+        from buildsys.core.driver import ContainerSpec
 
         self._stage(f"Looking for a Docker engine with the image {config.default_image}")
         try:
             async with asyncio.timeout(PULL if config.driver == "auto" else None):
                 engine = DockerDriver(owner=f"demo-{os.getpid()}", socket=docker_socket(config))
                 try:
-                    await engine.prepare(config.default_image, lambda line: self._terminal.say(f"  {line}"))
+                    wanted = ContainerSpec(name="demo", folder=Path(), lifetime=0.0, image=config.default_image)
+                    await engine.prepare(wanted, lambda line: self._terminal.say(f"  {line}"))
                 finally:
                     await engine.close()
             return msgspec.structs.replace(config, driver="docker")

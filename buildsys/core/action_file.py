@@ -24,12 +24,12 @@ def read_action(reader: TemplateReader, whole: Field, file: str) -> Action:
         reader.error(whole.value, "", "missing 'runs'")
     for name in ("author", "description"):
         if name in fields:
-            reader.text(fields[name])
+            reader.text(fields[name], empty=True)
     inputs = _inputs(reader, fields["inputs"]) if "inputs" in fields else {}
     reader.scope["inputs"] = properties(texts(inputs))
     steps = _steps(reader, fields["runs"]) if "runs" in fields else ()
     return Action(
-        name=reader.text(fields["name"]) if "name" in fields else file,
+        name=(reader.text(fields["name"], empty=True) if "name" in fields else "") or file,
         steps=steps,
         inputs=inputs,
         outputs=_outputs(reader, fields["outputs"]) if "outputs" in fields else {},
@@ -43,7 +43,7 @@ def _inputs(reader: TemplateReader, field: Field) -> dict[str, Input]:
         fields = reader.fields(item.value, item.path, known=_INPUT) if isinstance(item.value, Mapping) else {}
         default = fields.get("default")
         found[item.name] = Input(
-            description=reader.text(fields["description"]) if "description" in fields else "",
+            description=reader.text(fields["description"], empty=True) if "description" in fields else "",
             required="required" in fields and reader.boolean(fields["required"]),
             default=reader.template(default, place="inputs.<input_id>.default", empty=True) if default else None,
         )

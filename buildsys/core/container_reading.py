@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+from buildsys.core.container_options import read_options
 from buildsys.core.definition import Container, Credentials, ImageBuild, Template
 from buildsys.core.expression_tokens import OPEN
+from buildsys.core.findings import Rule
+from buildsys.core.plan_values import PlanError
 from buildsys.core.step_reading import ID
 from buildsys.core.template_reading import TemplateReader
 from buildsys.core.yaml_reading import Field
@@ -18,6 +21,8 @@ _BUILD = ("context", "dockerfile", "target", "args")
 _JOB = "jobs.<job_id>.container"
 _SERVICES = "jobs.<job_id>.services"
 _SERVICE = f"{_SERVICES}.<service_id>"
+
+_TRUSTED = "for projects that an administrator trusts"
 
 _PORT = re.compile(r"(?:(?:[0-9.]+:)?[0-9]{0,5}(?:-[0-9]{1,5})?:)?[0-9]{1,5}(?:-[0-9]{1,5})?(?:/(?:tcp|udp|sctp))?")
 
@@ -63,10 +68,8 @@ def _container(reader: TemplateReader, fields: dict[str, Field], *, place: str, 
         else None,
         env=reader.variables(fields.get("env"), place=f"{within}.env.<env_id>"),
         ports=_ports(reader, fields["ports"], place=place) if "ports" in fields else (),
-        volumes=_list(reader, fields["volumes"], place=place, expected="a list of volumes")
-        if "volumes" in fields
-        else (),
-        options=reader.template(fields["options"], place=place, empty=True) if "options" in fields else "",
+        volumes=_volumes(reader, fields["volumes"], place=place) if "volumes" in fields else (),
+        options=_options(reader, fields["options"], place=place) if "options" in fields else "",
     )
 
 
@@ -112,6 +115,33 @@ def _ports(reader: TemplateReader, field: Field, *, place: str) -> tuple[Templat
             expected = "expected a port such as 5432, 8080:80 or 53:53/udp"
             reader.error(item, f"{field.path}[{number}]", f"{expected}, found {item.text[:60]!r}")
     return ports
+
+
+def _volumes(reader: TemplateReader, field: Field, *, place: str) -> tuple[Template, ...]:
+    volumes = _list(reader, field, place=place, expected="a list of volumes")
+    if volumes:
+        reader.error(field.value, field.path, f"volumes are {_TRUSTED}", rule=Rule.TRUST)
+    return volumes
+
+
+def _options(reader: TemplateReader, field: Field, *, place: str) -> Template:
+    """Options are refused for good or for most projects; which, is only known of those that are written out."""
+    options = reader.template(field, place=place, empty=True)
+    if OPEN in options:
+        return options
+    if refused := _refused(options, field, place, trusted=True):
+        reader.error(field.value, field.path, refused, rule=Rule.NOT_BUILT_IN)
+    elif refused := _refused(options, field, place, trusted=False):
+        reader.error(field.value, field.path, refused, rule=Rule.TRUST)
+    return options
+
+
+def _refused(options: str, field: Field, place: str, *, trusted: bool) -> str | None:
+    try:
+        read_options(options, field.path, service=place == _SERVICES, trusted=trusted)
+    except PlanError as error:
+        return str(error).removeprefix(f"{field.path}: ")
+    return None
 
 
 def _list(reader: TemplateReader, field: Field, *, place: str, expected: str) -> tuple[Template, ...]:

@@ -38,30 +38,93 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pids: int = 4096
 
 
-class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """Who we are to a registry. It does not show its password."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Login(username={self.username!r}, password=…)"
+
+
+class ImageBuild(msgspec.Struct, frozen=True, kw_only=True):
+    """An image to be made of files in the job's workspace: `context` and `dockerfile` are paths below it.
+
+    `arguments` stay readable in the image's history: they are no place for secrets.
+    """
+
+    context: str = "."
+    dockerfile: str = "Dockerfile"
+    target: str | None = None
+    arguments: dict[str, str] = {}
+
+
+class Equipment(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job's container and its services have in common; all of it evaluated.
+
+    An image is named, or built. `options` are those of a `planned.PlannedContainer`, `ports` as in `8080:80/tcp`,
+    `80`, or `8000-8002:80-82`; they concern services only: a job's own are open to itself.
+    """
+
+    image: str | None = None
+    build: ImageBuild | None = None
+    login: Login | None = None
+    env: dict[str, str] = {}
+    options: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+
+class ServiceSpec(Equipment, frozen=True, kw_only=True):
+    """A container beside the job's, which reaches it as `name`, and at `localhost` by its `ports`."""
+
+    name: str
+
+
+class ContainerSpec(Equipment, frozen=True, kw_only=True):
     """What to start. `name` is unique to the job and stable: it is how a restarted runner finds it again.
 
     `folder` is the job's folder on this host, made by the runner with everything in it readable and writable by any
     user, below a folder that only the runner can enter. `lifetime` (seconds) is when the first process ends itself and
-    all that runs under it, whoever else is alive. `labels` go to the engine as they are.
+    all that runs under it, whoever else is alive; services end then, too. `labels` go to the engine as they are.
+    `limits` hold for the job's container and for each service. Only where an administrator trusts the project may
+    `volumes` and options reach out to this host.
     """
 
     name: str
     folder: Path
     lifetime: float
-    image: str | None = None
     labels: dict[str, str] = {}
     limits: Limits = Limits()
+    services: tuple[ServiceSpec, ...] = ()
+    trusted: bool = False
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A service as it was started. `ports` are, by the service's own port, those at the job's `localhost`."""
+
+    id: str
+    ports: dict[str, str] = {}
 
 
 class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine says of a container now. `reason` tells why one that is not running stopped, if known."""
+    """What the engine says of a container now. `reason` tells why one that is not running stopped, if known.
+
+    `network` is the engine's id of the one that the job shares with its `services`, empty without any.
+    """
 
     id: str
     name: str
     running: bool
     reason: str | None = None
     labels: dict[str, str] = {}
+    network: str = ""
+    services: dict[str, ServiceStatus] = {}
+
+
+def unheard(line: str) -> None:
+    """Progress that nobody wants to hear of."""
 
 
 class Driver(Protocol):
@@ -72,14 +135,19 @@ class Driver(Protocol):
 
     name: str
 
-    async def prepare(self, image: str | None, progress: Callable[[str], None]) -> None:
-        """Make the image usable here, pulling it where it is missing; `progress` gets a line now and then.
+    async def prepare(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerSpec:
+        """Make its images usable here, pulling or building what is missing; `progress` gets a line now and then.
 
-        Raises `ImageUnusable` for an image that does not exist or has no `sh`.
+        Returns the spec to start, in which each image is named. One that is built needs the workspace in its place.
+        Raises `ImageUnusable` for an image that does not exist, cannot be built, or, the job's own, has no `sh`.
         """
 
-    async def start(self, spec: ContainerSpec) -> ContainerStatus:
-        """Start the container and its init. Where one of this name exists it is returned as it is: idempotent."""
+    async def start(self, spec: ContainerSpec, progress: Callable[[str], None] = unheard) -> ContainerStatus:
+        """Start the services, and when all are healthy the container and its init.
+
+        Where one of this name exists it is returned as it is: idempotent. Raises `ServiceFailed` for a service that
+        does not start, and tells `progress` what it printed last.
+        """
 
     def root(self, spec: ContainerSpec) -> PurePath:
         """The path at which steps see `spec.folder`."""
@@ -91,14 +159,19 @@ class Driver(Protocol):
         """Ask everything in the container but its init to end: SIGTERM to the whole tree, setsid children included."""
 
     async def remove(self, spec: ContainerSpec) -> None:
-        """Kill what still runs, remove the container, and return once all of it is proven gone.
+        """Kill what still runs, remove the container and its services, and return once all of it is proven gone.
+
+        They are found by the name alone.
 
         Also makes every file in `spec.folder` removable by the runner, whichever user wrote it; folders of the
         runner's own user may still be closed to it. Idempotent. Raises `ContainerAlive` naming what would not go.
         """
 
     async def list(self, labels: dict[str, str]) -> list[ContainerStatus]:
-        """Every container of ours that has all these labels, stopped ones included."""
+        """The container of every job that has all these labels, stopped ones included; services stand for none.
+
+        A job of which only services are left is listed as one that is not running.
+        """
 
     async def close(self) -> None:
         """Let go of the engine; containers go on."""

@@ -32,6 +32,9 @@ class Rule(StrEnum):
     USE = "use"
     """What is used is not there, or is given what it does not take, or not what it requires."""
 
+    TRUST = "trust"
+    """What runs only in a project that an administrator trusts."""
+
     UNREACHABLE = "unreachable"
     """A job that never runs."""
 
@@ -39,7 +42,7 @@ class Rule(StrEnum):
     """A script that strangers can write a part of."""
 
 
-WARNINGS = frozenset({Rule.TYPE, Rule.USE, Rule.UNREACHABLE, Rule.INJECTION})
+WARNINGS = frozenset({Rule.TYPE, Rule.USE, Rule.TRUST, Rule.UNREACHABLE, Rule.INJECTION})
 """What GitHub runs all the same, and so do we: found by `lint`, and no reason to refuse a file."""
 
 

@@ -192,7 +192,7 @@ class _JobReader:
                 reader.error(fields[name].key, fields[name].path, message)
         uses = reader.text(fields["uses"], expected="a workflow")
         if _LOCAL.fullmatch(uses):
-            reader.uses.append((fields["uses"], fields.get("with")))
+            reader.note_use(fields["uses"], fields)
         elif _REMOTE.fullmatch(uses):
             message = f"{uses[:100]!r}: workflows of other repositories are not built in"
             reader.error(fields["uses"].value, fields["uses"].path, message, rule=Rule.NOT_BUILT_IN)

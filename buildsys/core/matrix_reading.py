@@ -10,7 +10,7 @@ from buildsys.core.definition import Strategy, Tree
 from buildsys.core.expression_shapes import ANY, BOOLEAN, NULL, NUMBER, TEXT, Shape, closed, opened
 from buildsys.core.expression_tokens import OPEN
 from buildsys.core.expression_values import Kind
-from buildsys.core.template_reading import TemplateReader, is_expression
+from buildsys.core.template_reading import TemplateReader, is_expression, properties
 from buildsys.core.yaml_reading import Field, kind
 from buildsys.core.yaml_source import Mapping, Sequence
 
@@ -119,7 +119,7 @@ def _matrix_shape(tree: Tree) -> Shape:
     for combination in included:
         for name, value in combination.items():
             found.setdefault(name, []).append(_shape(value))
-    return closed({name: _either(shapes) for name, shapes in found.items()})
+    return properties({name: _either(shapes) for name, shapes in found.items()})
 
 
 def _shape(value: Tree) -> Shape:
@@ -135,7 +135,7 @@ def _shape(value: Tree) -> Shape:
         case list():
             return Shape(kind=Kind.ARRAY, item=_either([_shape(item) for item in value]))
         case dict():
-            return closed({name: _shape(item) for name, item in value.items()})
+            return properties({name: _shape(item) for name, item in value.items()})
     return ANY
 
 
@@ -151,4 +151,4 @@ def _either(shapes: Series[Shape]) -> Shape:
     for shape in shapes:
         for name, property in shape.names.items():
             found.setdefault(name, []).append(property)
-    return closed({name: _either(of_name) for name, of_name in found.items()})
+    return properties({name: _either(of_name) for name, of_name in found.items()})

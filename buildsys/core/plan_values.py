@@ -20,6 +20,9 @@ from buildsys.core.expressions import (
     to_text,
 )
 
+_UNITS = 8
+"""Work for a character of a template, each time that it is evaluated: what walking its tree takes."""
+
 _TRUTHS: Mapping[object, bool] = {"true": True, "false": False}
 
 
@@ -54,7 +57,7 @@ class Evaluator:
         if OPEN not in template:
             return template
         try:
-            self._work.spend(len(template), at=0)
+            self._work.spend(len(template) * _UNITS, at=0)
             if template not in self._parsed:
                 self._parsed[template] = parse_template(template)
             return evaluate(self._parsed[template], self.contexts, work=self._work)

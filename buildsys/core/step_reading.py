@@ -28,7 +28,7 @@ _USES = ("uses", "with")
 _LATER = ("background", "wait", "wait-all", "cancel")
 
 _LOCAL = re.compile(r"[.$](?:/(?!\.\.?(?:/|$))[^/\s@]+)*/?")
-_REMOTE = re.compile(r"(?P<action>[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)(?:/[^@\s]+)?@[^@\s]+")
+_REMOTE = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(?:/[^@\s]+)?@[^@\s]+")
 
 CHECKOUT = "actions/checkout"
 _CHECKOUT_INPUTS = (
@@ -149,36 +149,38 @@ class _StepReader:
         for name in ("shell", "working-directory"):
             if name in fields:
                 reader.error(fields[name].key, fields[name].path, f"{name!r} belongs to a step with a script")
-        uses = reader.text(fields["uses"], expected="an action")
-        if uses:
-            self._check_action(fields["uses"], uses)
+        written = reader.text(fields["uses"], expected="an action")
+        uses = self._action_of(fields["uses"], written) if written else ""
         inputs = {}
         if "with" in fields:
             given = fields["with"]
             inputs = reader.mapped(given, place=self._place("with"), expected="a mapping of inputs")
             if uses.startswith(f"{CHECKOUT}@"):
                 self._check_inputs(given)
-        return Uses(uses=f".{uses[1:]}" if uses.startswith("$/") else uses, inputs=inputs)
+        return Uses(uses=uses, inputs=inputs)
 
-    def _check_action(self, field: Field, uses: str) -> None:
+    def _action_of(self, field: Field, uses: str) -> str:
+        """The action as it is known here: `$/PATH` is a folder of the workspace, and no case matters in OWNER/NAME."""
         reader = self._reader
         if uses.startswith(("./", "$/")):
             if _LOCAL.fullmatch(uses):
-                reader.uses.append((field, self._fields.get("with")))
+                reader.note_use(field, self._fields)
             else:
                 reader.error(field.value, field.path, "expected a folder of this repository, such as ./actions/greet")
-        elif uses.startswith("docker://"):
+            return f".{uses[1:]}"
+        if uses.startswith("docker://"):
             message = f"{uses[:100]!r}: Docker actions are not built in; run the image as the job's container"
             reader.error(field.value, field.path, message, rule=Rule.NOT_BUILT_IN)
-        elif not (remote := _REMOTE.fullmatch(uses)):
+        elif not _REMOTE.fullmatch(uses):
             hint = "; write the version behind it, OWNER/NAME@REF" if "@" not in uses and "/" in uses else ""
             expected = "expected ./PATH or OWNER/NAME[/PATH]@REF"
             reader.error(field.value, field.path, f"{expected}, found {uses[:100]!r}{hint}")
-        elif remote["action"].lower() != CHECKOUT or not uses[len(CHECKOUT) :].startswith("@"):
-            message = (
-                f"{uses[:100]!r} is not built in; there are {CHECKOUT} and the composite actions of this repository"
-            )
-            reader.error(field.value, field.path, message, rule=Rule.NOT_BUILT_IN)
+        elif uses.lower().startswith(f"{CHECKOUT}@"):
+            return CHECKOUT + uses[len(CHECKOUT) :]
+        else:
+            known = f"there are {CHECKOUT} and the composite actions of this repository"
+            reader.error(field.value, field.path, f"{uses[:100]!r} is not built in; {known}", rule=Rule.NOT_BUILT_IN)
+        return uses
 
     def _check_inputs(self, given: Field) -> None:
         names = [key for key, _ in given.value.entries] if isinstance(given.value, Mapping) else []

@@ -29,6 +29,7 @@ from buildsys.core.expressions import (
 )
 from buildsys.core.findings import Rule
 from buildsys.core.injection import untrusted
+from buildsys.core.uses import Use, use_of
 from buildsys.core.yaml_places import Lines, indexes
 from buildsys.core.yaml_reading import VARIABLE_NAME, Field, Reader, kind
 from buildsys.core.yaml_source import Mapping, Scalar, Sequence
@@ -57,13 +58,13 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True):
 class TemplateReader(Reader):
     """`scope` is that of the place that is being read.
 
-    `uses` gathers where files of the repository are used, each with the inputs that it is given.
+    `uses` gathers where files of the repository are used.
     """
 
     def __init__(self, *, file: str, source: str) -> None:
         super().__init__(file=file)
         self.scope: Scope = ChainMap({}, dict(CONTEXT_SHAPES))
-        self.uses: list[tuple[Field, Field | None]] = []
+        self.uses: list[Use] = []
         self._source = source
         self._lines = Lines(source)
         self._pending: list[_Pending] = []
@@ -159,6 +160,11 @@ class TemplateReader(Reader):
                 return self.template(field, place=place, empty=True)
             case Scalar(value=value):
                 return value
+
+    def note_use(self, field: Field, fields: Names[str, Field]) -> None:
+        """Note that a file of the repository is used, with the fields beside that `uses`."""
+        use = use_of(field, inputs=fields.get("with"), secrets=fields.get("secrets"), file=self._file)
+        self.uses.append(use)
 
     def check_types(self) -> None:
         """Check every expression that was read against what is known of the contexts by now."""

@@ -25,7 +25,7 @@ from buildsys.core.job_reading import job_shape, read_concurrency, read_defaults
 from buildsys.core.permission_reading import read_permissions
 from buildsys.core.step_reading import read_steps
 from buildsys.core.template_reading import TemplateReader, properties
-from buildsys.core.uses import Use, use_of
+from buildsys.core.uses import Use
 from buildsys.core.workflow_checks import resolve_needs, warn_of_unreachable
 from buildsys.core.workflow_on import read_events
 from buildsys.core.yaml_reading import Field
@@ -78,7 +78,7 @@ def examine_action(text: bytes | str, *, file: str) -> Examined:
 def _examined(
     text: bytes | str, file: str, read: Callable[[TemplateReader, Field, str], Workflow | Action]
 ) -> Examined:
-    source = text.encode() if isinstance(text, str) else text
+    source = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     try:
         root = parse(source)
     except YamlError as error:
@@ -88,8 +88,7 @@ def _examined(
     nameless = Scalar(line=root.line, column=root.column, text="", value=None)
     value = read(reader, Field(path="", key=nameless, value=root), file)
     reader.check_types()
-    uses = tuple(use_of(field, given, file=file) for field, given in reader.uses)
-    return Examined(value=value, findings=reader.findings(), uses=uses)
+    return Examined(value=value, findings=reader.findings(), uses=tuple(reader.uses))
 
 
 def _sound(value: Kind | None, findings: Iterable[Finding]) -> Kind:
@@ -113,10 +112,10 @@ def _read_workflow(reader: TemplateReader, whole: Field, file: str) -> Workflow:
     jobs = _read_short(reader, fields["steps"]) if short else _read_jobs(reader, fields.get("jobs"))
     reader.scope["jobs"] = properties({id: job_shape(job) for id, job in jobs.items()})
     if "description" in fields:
-        reader.text(fields["description"])
+        reader.text(fields["description"], empty=True)
     return Workflow(
         path=file,
-        name=reader.text(fields["name"]) if "name" in fields else file,
+        name=(reader.text(fields["name"], empty=True) if "name" in fields else "") or file,
         on=on,
         jobs=jobs,
         run_name=reader.optional(fields, "run-name", place="run-name"),

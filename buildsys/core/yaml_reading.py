@@ -107,10 +107,10 @@ class Reader:
             for number, item in enumerate(field.value.items)
         )
 
-    def text(self, field: Field, *, expected: str = "a text") -> str:
-        """A scalar as it is written, so that a version 1.10 stays 1.10; empty only after an error."""
+    def text(self, field: Field, *, expected: str = "a text", empty: bool = False) -> str:
+        """A scalar as it is written, so that a version 1.10 stays 1.10; empty after an error, or where it may be."""
         text = self._scalar(field, expected=expected)
-        if text is not None and not text.strip():
+        if text is not None and not text.strip() and not empty:
             self.error(field.value, field.path, f"expected {expected}, found nothing")
         if text is not None and "\0" in text:
             self.error(field.value, field.path, f"expected {expected}, found one with a NUL character")

@@ -116,21 +116,21 @@ class LogArchive:
         archive = await self._archives.get(build)
         if archive is None:
             return
-        blobs = self._store()
-        async for key in blobs.keys(_prefix(build)):
-            if key != archive.key:
-                await blobs.delete(key)
+        await self.delete(build, but=archive.key)
         while await self._logs.drop(build, size=DROP) == DROP:
             pass
 
-    async def delete(self, key: str) -> None:
-        """Delete an object of a log that is declared deleted."""
-        await self._store().delete(key)
+    async def delete(self, build: UUID, *, but: str | None = None) -> None:
+        """Delete all objects of a build's log but one: those as well that attempts left which came too late."""
+        blobs = self._store()
+        async for key in blobs.keys(_prefix(build)):
+            if key != but:
+                await blobs.delete(key)
 
-    async def builds(self) -> AsyncIterator[tuple[UUID, str]]:
-        """All objects of logs, by the ids of their builds."""
+    async def builds(self) -> AsyncIterator[UUID]:
+        """The builds of all objects of logs, once for each object."""
         async for key in self._store().keys("logs/"):
-            yield UUID(key.split("/")[1]), key
+            yield UUID(key.split("/")[1])
 
     async def _kept(self, build: UUID) -> tuple[str, Root] | None:
         """The key and the root of the log's object, once there is one."""

@@ -20,7 +20,7 @@ PAUSE = timedelta(hours=1)
 """Between two looks."""
 
 STRANGERS = 500
-"""Objects whose builds are looked up at once."""
+"""Builds of objects that are looked up at once."""
 
 SINGLETON = "retention"
 """The name of the one Retention."""
@@ -43,8 +43,8 @@ class Retention(Actor):
             for build, rule in await self._archives.expire(self._rules):
                 logger.info("log_deleted", build=str(build), rule=rule)
             while found := await self._archives.deleted():
-                for build, key in found:
-                    await self._archive.delete(key)
+                for build in found:
+                    await self._archive.delete(build)
                     await self._archives.forget(build)
             await self._sweep()
         except BlobsUnavailable as error:
@@ -53,15 +53,14 @@ class Retention(Actor):
             self.ctx.set_alarm(self.ctx.clock.now() + PAUSE)
 
     async def _sweep(self) -> None:
-        objects: dict[UUID, list[str]] = {}
-        async for build, key in self._archive.builds():
-            objects.setdefault(build, []).append(key)
-            if len(objects) >= STRANGERS:
-                await self._delete_strangers(objects)
-                objects = {}
-        await self._delete_strangers(objects)
+        builds: set[UUID] = set()
+        async for build in self._archive.builds():
+            builds.add(build)
+            if len(builds) >= STRANGERS:
+                await self._delete_strangers(builds)
+                builds = set()
+        await self._delete_strangers(builds)
 
-    async def _delete_strangers(self, objects: dict[UUID, list[str]]) -> None:
-        for build in await self._archives.strangers(list(objects)):
-            for key in objects[build]:
-                await self._archive.delete(key)
+    async def _delete_strangers(self, builds: set[UUID]) -> None:
+        for build in await self._archives.strangers(list(builds)):
+            await self._archive.delete(build)

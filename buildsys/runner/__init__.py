@@ -9,6 +9,22 @@ container     a job's container: started, looked at, ended, gone for sure
 folder        a job on disk: what the container sees, and what is ours
 git           a commit, fetched into a folder
 script        a step's program
+
+step_run           a job's steps, one after the other, and those within actions
+step_scope         a list of steps and what they find
+step_preparation   what a step is to do: its environment, condition, name and work
+step_program       the files of a step that is a script
+step_effects       what a step left for those behind it
+environment_files  GITHUB_ENV and its like, read
+job_contexts       what the expressions of steps can use
+journal            what was decided and what came of it, for the next life
+shells             a step's shell
+checkout           actions/checkout, built in
+local_actions      composite actions of the workspace
+hash_files         hashFiles
+file_patterns      its patterns
+beneath            files of a folder that a job may change
+
 reporter      a job's sequence of items, sent in order until all of it counts
 follow        a step's log, cut into batches
 masking       secrets out of the log

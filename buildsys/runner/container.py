@@ -29,10 +29,10 @@ class JobContainer:
         self._removed = False
 
     async def start(self, progress: Callable[[str], None]) -> str:
-        """Have the image and the container, and return the container's id."""
+        """Have the images, the services and the container, and return the container's id."""
         self._removed = False
-        await self._driver.prepare(self._spec.image, progress)
-        container = await self._driver.start(self._spec)
+        ready = await self._driver.prepare(self._spec, progress)
+        container = await self._driver.start(ready, progress)
         progress(f"Container started by the {self._driver.name} driver")
         return container.id
 

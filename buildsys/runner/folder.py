@@ -17,14 +17,16 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 
 from buildsys.errors import DriverError
+from buildsys.runner.beneath import open_folder, read_bounded
+from buildsys.runner.environment_files import FILES
 from buildsys.runner.removal import remove_tree
 
 SETUP = 0
@@ -36,6 +38,7 @@ LARGEST_STATUS = 255
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _STATUS = re.compile(rb"(\d{1,3}) ([0-9a-f-]{8,64})\n")
+_PIECE = 1 << 20
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}
 
 
@@ -44,6 +47,13 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
 
     run: bytes
     script: bytes
+
+
+class Notes(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines of the runner's own that go on where a step's log ends, at a raw offset."""
+
+    at: int
+    text: str
 
 
 class JobFolder:
@@ -67,7 +77,7 @@ class JobFolder:
         (self.private / "container").unlink(missing_ok=True)
         fresh = self.private / "folder.new"
         remove_tree(fresh)
-        limits = f"log_blocks={max(log_limit // 512, 1)}\nmarker={self.marker.decode()}\n".encode()
+        limits = self._limits(log_limit)
         for name in ("", "workspace", "home", "tmp", "steps"):
             _make_open(fresh / name)
         for number, program in programs.items():
@@ -83,6 +93,60 @@ class JobFolder:
         """What each step's log ends with, a nonce aside; empty in a folder that nobody claimed: it has no logs."""
         path = self.private / "runner"
         return path.read_bytes().split()[1] if path.exists() else b""
+
+    def add_step(self, step: int, program: Program, *, log_limit: int) -> None:
+        """Write a step that is to be started, with its environment files, empty; one that is there stays.
+
+        The container runs, so anything may be in the way: then it raises `OSError`.
+        """
+        steps = self._open_steps()
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(str(step), dir_fd=steps)
+            folder = os.open(str(step), _DIRECTORY, dir_fd=steps)
+        finally:
+            os.close(steps)
+        try:
+            if _exists("limits", folder):
+                return
+            os.fchmod(folder, 0o777)
+            for name in FILES.values():
+                _write(name, b"", 0o666, folder)
+            _write("run", program.run, 0o755, folder)
+            _write("script", program.script, 0o644, folder)
+            _write("limits", self._limits(log_limit), 0o644, folder)
+        finally:
+            os.close(folder)
+
+    def read(self, step: int, name: str, *, limit: int) -> bytes | None:
+        """A file that a step may have written, empty where there is none; None where it is longer than `limit`.
+
+        Raises `OSError` for what is no file.
+        """
+        try:
+            with self._directory(step) as directory:
+                file = os.open(name, _READ, dir_fd=directory)
+        except FileNotFoundError:
+            return b""
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file any more")
+            return read_bounded(file, limit)
+        finally:
+            os.close(file)
+
+    def add_notes(self, step: int, lines: Iterable[str], *, log_limit: int) -> None:
+        """Add lines of the runner's own to a step's log: one in which no process runs, or runs any more.
+
+        May read all of the log. Notes replace those that were there.
+        """
+        at, begins_line = self._end_of_log(step, log_limit)
+        text = ("" if begins_line else "\n") + "".join(f"{line}\n" for line in lines)
+        _put(self.private / f"notes-{step}", msgspec.json.encode(Notes(at=at, text=text)).decode())
+
+    def notes(self, step: int) -> Notes | None:
+        path = self.private / f"notes-{step}"
+        return msgspec.json.decode(path.read_bytes(), type=Notes) if path.exists() else None
 
     def has_workspace(self) -> bool:
         return os.path.lexists(self.path / "workspace" / ".git")
@@ -167,6 +231,25 @@ class JobFolder:
         """Remove all of it, whatever the job made of its part. Raises `OSError` for what cannot be removed."""
         remove_tree(self.private)
 
+    def _end_of_log(self, step: int, log_limit: int) -> tuple[int, bool]:
+        """Where the output of a step that has ended ends, and whether that is the begin of a line."""
+        file = self.open_log(step)
+        if file is None:
+            return 0, True
+        try:
+            length = min(os.fstat(file).st_size, max(log_limit // 512, 1) * 512)
+            mark = self.log_end(step)
+            at = _find(file, mark, length) if mark else length
+            return at, at == 0 or os.pread(file, 1, at - 1) == b"\n"
+        finally:
+            os.close(file)
+
+    def _limits(self, log_limit: int) -> bytes:
+        return f"log_blocks={max(log_limit // 512, 1)}\nmarker={self.marker.decode()}\n".encode()
+
+    def _open_steps(self) -> int:
+        return open_folder(self.private, ("folder", "steps"))
+
     @contextmanager
     def _directory(self, step: int) -> Iterator[int]:
         directory = os.open(self.private, _DIRECTORY)
@@ -226,6 +309,40 @@ def _owner(mark: Path) -> str | None:
 def _make_open(path: Path) -> None:
     path.mkdir()
     path.chmod(0o777)
+
+
+def _find(file: int, wanted: bytes, length: int) -> int:
+    """Where some bytes are in a file, `length` if they are not in so many bytes of it."""
+    at = 0
+    while at < length:
+        data = os.pread(file, min(_PIECE + len(wanted), length - at), at)
+        if (found := data.find(wanted)) >= 0:
+            return at + found
+        if not data:
+            break
+        at += _PIECE
+    return length
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _write(name: str, content: bytes, mode: int, folder: int) -> None:
+    """Make a file anew, whatever had its name: nothing is followed, and no other file is written to."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+    file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
+    try:
+        os.fchmod(file, mode)
+        while content:
+            content = content[os.write(file, content) :]
+    finally:
+        os.close(file)
 
 
 def _put(path: Path, text: str) -> None:

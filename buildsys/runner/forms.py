@@ -111,7 +111,7 @@ def _wrapped(text: bytes) -> Iterator[bytes]:
 def _with_percent(value: bytes) -> Iterator[bytes]:
     """As URLs, forms and workflow commands hold it."""
     for escapes in _PERCENT_ESCAPES:
-        form = value.decode("latin-1").translate(escapes).encode()
+        form = value.decode("latin-1").translate(escapes).encode("latin-1")
         yield form
         yield form.replace(b"%20", b"+")
 

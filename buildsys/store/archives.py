@@ -50,10 +50,9 @@ class Archives:
         rows = await self._database.many(QUERIES["archive_expire"], **msgspec.structs.asdict(rules))
         return [(row["build"], row["rule"]) for row in rows]
 
-    async def deleted(self, size: int = 100) -> list[tuple[UUID, str]]:
-        """Builds whose log is declared deleted, and the keys of objects that may still be there."""
-        rows = await self._database.many(QUERIES["archive_deleted"], size=size)
-        return [(row["build"], row["key"]) for row in rows]
+    async def deleted(self, size: int = 100) -> list[UUID]:
+        """Builds whose log is declared deleted, and whose objects may still be there."""
+        return [row["build"] for row in await self._database.many(QUERIES["archive_deleted"], size=size)]
 
     async def forget(self, build: UUID) -> None:
         """Record that the object of a deleted log is gone."""

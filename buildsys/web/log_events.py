@@ -16,7 +16,8 @@ from buildsys.core.logs import END, LINES, LogEntry, LogRecord, unfold
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which records are asked for; the end always is, as nothing comes after it.
 
-    `since` and `until` are compared with the time of a record, when its first line was printed: [since, until).
+    `since` and `until` are compared with the time of a record, when the runner read its first line: [since, until).
+    Lines have no times of their own, so that a record is there as a whole or not at all.
     """
 
     job: str | None = None

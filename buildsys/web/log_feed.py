@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager
@@ -24,7 +25,7 @@ LOOK_AGAIN = 2.0
 """Seconds after which a reader looks into the store without a hint."""
 
 HEARTBEAT = 15.0
-"""Seconds of silence after which a follower is told that there is nothing new."""
+"""Seconds of silence after which followers are told that there is nothing new."""
 
 WINDOW = 1 << 20
 """Bytes of encoded events kept for each followed build."""
@@ -130,17 +131,22 @@ class _Followed:
         self._changed = asyncio.Event()
 
     async def read(self, build: UUID, *, logs: LogReader, hints: Subscriber) -> None:
-        """Take in what is stored, as soon as it is, until the end of the log."""
+        """Take in what is stored, as soon as it is, until the end of the log; wake who waits for long, too."""
         try:
+            woken = time.monotonic()
             with hints.subscribe(f"log:{build}") as hint:
-                while not self._events or self._events[-1].kind != END:
+                while True:
                     hint.clear()
                     records = await logs.read(build, after=self._position, size=RECORDS)
-                    if records:
-                        self._append(records)
-                    else:
+                    self._append(records)
+                    if records and records[-1].kind == END:
+                        return
+                    if records or time.monotonic() - woken >= self._heartbeat:
+                        self.wake()
+                        woken = time.monotonic()
+                    if len(records) < RECORDS:
                         with contextlib.suppress(TimeoutError):
-                            async with asyncio.timeout(LOOK_AGAIN):
+                            async with asyncio.timeout(min(LOOK_AGAIN, self._heartbeat)):
                                 await hint.wait()
         finally:
             self.wake()
@@ -151,11 +157,7 @@ class _Followed:
         Raises what ended the reader, if it failed.
         """
         if cursor >= self._position:
-            try:
-                async with asyncio.timeout(self._heartbeat):
-                    await self._changed.wait()
-            except TimeoutError:
-                return ()
+            await self._changed.wait()
         if self.reader.done():
             self.reader.result()
         if cursor < self._start:
@@ -181,4 +183,3 @@ class _Followed:
             oldest = self._events.popleft()
             self._bytes -= len(oldest.encoded)
             self._start = oldest.last
-        self.wake()

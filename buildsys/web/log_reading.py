@@ -92,10 +92,11 @@ class LogSource:
         """Raises `BadRequest` for a cursor that the log has not reached."""
         ended = False
         if after:
-            at_cursor = await self._logs.read(build, after=after - 1, size=1)
-            if not at_cursor:
+            last = await self._logs.last(build)
+            if after > last:
                 raise BadRequest(f"the log has not reached the cursor {after}")
-            ended = at_cursor[0].kind == END
+            if after == last:
+                ended = any(record.kind == END for record in await self._logs.read(build, after=after - 1, size=1))
         return Reading(build=build, after=after, ended=ended, wanted=wanted)
 
     async def tail(self, reading: Reading, count: int, *, kind: str | None = None) -> Reading:

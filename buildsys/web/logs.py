@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 import zstandard
@@ -12,6 +14,7 @@ from aiohttp import web
 from buildsys.core.assignment import FRAME_LIMIT
 from buildsys.core.logs import LINES, LogEntry
 from buildsys.errors import Unauthorized
+from buildsys.web.ahead import ahead
 from buildsys.web.auth import ADMIN, Authentication
 from buildsys.web.builds import build_id
 from buildsys.web.codec import decode_query, json_response
@@ -109,23 +112,34 @@ class LogRoutes:
         Breaks off once its reader's token is valid no more.
         """
         response, packing = stream(TEXT, coding), packer("identity" if coding == "zstd" else coding)
-        chunks, size, looked = list[bytes](), 0, time.monotonic()
-        async with contextlib.aclosing(self._source.lines(reading)) as pieces:
-            async for piece in pieces:
-                chunks.append(_frame(piece) if coding == "zstd" else piece.printed)
-                size += len(chunks[-1])
-                if size < WRITE:
-                    continue
+        looked = time.monotonic()
+        async with (
+            contextlib.aclosing(self._parts(reading, _frame if coding == "zstd" else _printed)) as parts,
+            contextlib.aclosing(ahead(parts)) as ready,
+        ):
+            async for part in ready:
                 await response.prepare(request)
-                await response.write(await pack(packing, b"".join(chunks)))
-                chunks, size = [], 0
+                await response.write(await pack(packing, part))
                 if time.monotonic() - looked >= LOOK_AGAIN:
                     if not await self._authentication.still_admits(request, ADMIN):
                         raise Unauthorized("the token has been revoked or has expired")
                     looked = time.monotonic()
         await response.prepare(request)
-        await response.write_eof(await pack(packing, b"".join(chunks)) + packing.finish())
+        await response.write_eof(packing.finish())
         return response
+
+    async def _parts(self, reading: Reading, form: Callable[[Piece], bytes]) -> AsyncGenerator[bytes, None]:
+        """All lines behind the cursor, some pieces at a time, in a form that is made beside the event loop."""
+        async with contextlib.aclosing(self._source.lines(reading)) as lines:
+            some, size = list[Piece](), 0
+            async for piece in lines:
+                some.append(piece)
+                size += piece.size
+                if size >= WRITE:
+                    yield await asyncio.to_thread(_joined, some, form)
+                    some, size = [], 0
+        if some:
+            yield await asyncio.to_thread(_joined, some, form)
 
     async def _text(self, reading: Reading, limit: int, coding: Coding) -> web.Response:
         pieces, next, _ = await self._source.part(reading, limit, kind=LINES)
@@ -137,6 +151,14 @@ class LogRoutes:
         pieces, next, end = await self._source.part(reading, limit)
         found = [entry for piece in pieces for entry in entries(piece)]
         return await packed(json_response(LogPart(entries=found, next=next, end=end)), coding)
+
+
+def _joined(pieces: Sequence[Piece], form: Callable[[Piece], bytes]) -> bytes:
+    return b"".join(map(form, pieces))
+
+
+def _printed(piece: Piece) -> bytes:
+    return piece.printed
 
 
 def _frame(piece: Piece) -> bytes:

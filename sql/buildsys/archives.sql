@@ -29,8 +29,8 @@ FROM expired e WHERE a.build = e.build AND a.deleted_at IS NULL
 RETURNING a.build, a.rule;
 
 -- name: archive_deleted :many
--- Objects of logs that are declared deleted and may still be there.
-SELECT build, key FROM log_archives WHERE deleted_at IS NOT NULL AND key IS NOT NULL LIMIT :size;
+-- Logs that are declared deleted, and whose objects may still be there.
+SELECT build FROM log_archives WHERE deleted_at IS NOT NULL AND key IS NOT NULL LIMIT :size;
 
 -- name: archive_forget :exec
 -- The object is gone.

@@ -17,6 +17,7 @@ from tests.bench import builds as builds_bench
 from tests.bench import latency as latency_bench
 from tests.bench import logs as logs_bench
 from tests.bench import logs_build
+from tests.bench import planning as planning_bench
 from tests.bench.figures import machine
 
 AT_LEAST_ONE = click.IntRange(min=1)
@@ -133,6 +134,13 @@ def printing(
         drivers=drivers, runs=runs, scale=scale, apart=apart, peer=buildbot, venv=buildbot_venv, say=_say
     )
     _tell(asyncio.run(measuring))
+
+
+@bench.command()
+@click.option("--runs", default=20, show_default=True, type=AT_LEAST_ONE, help="Runs of each part.")
+def planning(runs: int) -> None:
+    """A workflow of 1,000 lines and a matrix of 100 jobs: decoded and planned, beside reading the YAML alone."""
+    _tell(planning_bench.measure(runs=runs, say=_say))
 
 
 def _say(line: str) -> None:

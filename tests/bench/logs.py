@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import aiohttp
 import asyncpg
@@ -225,15 +226,12 @@ async def _read(url: str, token: str, lines: int) -> Values:
     took, size = await text_seconds(url, token)
     assert size == lines * WIDTH, f"{size} bytes of {lines} lines"
     headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
-    ranges = []
+    ranges, empty = list[float](), list[float]()
     async with aiohttp.ClientSession(headers=headers) as session:
         for number in range(RANGES):
             after = (number * 7919 * 1000) % max(1, lines - 1000)
-            began = time.perf_counter()
-            async with session.get(url, params={"after": str(after), "limit": "1000"}) as response:
-                body = await response.read()
-            ranges.append((time.perf_counter() - began) * 1e3)
-            assert response.status == 200, body[:500]
+            ranges.append(await _get(session, url, after=str(after), limit="1000"))
+            empty.append(await _get(session, urljoin(url, "/healthz")))
         searched = []
         for wanted in ({"q": f"{lines:012d}"}, {"q": f"^0*{lines} .*(ok|passed|warning)", "regex": "true"}):
             began = time.perf_counter()
@@ -245,9 +243,20 @@ async def _read(url: str, token: str, lines: int) -> Values:
         "text from {}, s": took,
         "1,000 lines from {}, p50 ms": statistics.median(ranges),
         "1,000 lines from {}, p99 ms": percentile(ranges, 0.99),
+        "an empty answer in turns with lines from {}, p50 ms": statistics.median(empty),
+        "an empty answer in turns with lines from {}, p99 ms": percentile(empty, 0.99),
         "search of {} to the last line, s": searched[0],
         "search of {} by a regular expression, s": searched[1],
     }
+
+
+async def _get(session: aiohttp.ClientSession, url: str, **query: str) -> float:
+    """Milliseconds until all of the answer is there."""
+    began = time.perf_counter()
+    async with session.get(url, params=query) as response:
+        body = await response.read()
+    assert response.status == 200, body[:500]
+    return (time.perf_counter() - began) * 1e3
 
 
 def _side(running: Installation | Side) -> Side:

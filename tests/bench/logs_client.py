@@ -22,12 +22,20 @@ from urllib.parse import urlsplit
 REQUEST = "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\nAccept-Encoding: identity\r\n{more}\r\n"
 
 
-class Follower(asyncio.Protocol):
-    """One connection. HTTP's chunks are taken apart here: a library would be most of what is measured."""
+ROOM = 256 << 10
+"""Bytes that are received at once."""
 
-    def __init__(self, request: bytes, started: asyncio.Event) -> None:
+
+class Follower(asyncio.BufferedProtocol):
+    """One connection. HTTP's chunks are taken apart here: a library would be most of what is measured.
+
+    All connections share the `room` into which they receive.
+    """
+
+    def __init__(self, request: bytes, started: asyncio.Event, room: bytearray) -> None:
         self._request = request
         self._started = started
+        self._room = room
         self._raw = bytearray()
         self._text = bytearray()
         self._in_body = False
@@ -42,8 +50,11 @@ class Follower(asyncio.Protocol):
         self._transport = transport
         transport.write(self._request)
 
-    def data_received(self, data: bytes) -> None:
-        self._raw += data
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._raw += memoryview(self._room)[:nbytes]
         if not self._in_body:
             end = self._raw.find(b"\r\n\r\n")
             if end < 0:
@@ -108,11 +119,13 @@ async def main(url: str, count: int, token: str = "") -> None:
     assert parts.hostname is not None
     assert parts.port is not None
     request = REQUEST.format(path=parts.path, host=parts.netloc, more=more).encode()
-    loop = asyncio.get_running_loop()
+    loop, room = asyncio.get_running_loop(), bytearray(ROOM)
     followers = list[Follower]()
     for _ in range(count):
         started = asyncio.Event()
-        _, follower = await loop.create_connection(partial(Follower, request, started), parts.hostname, parts.port)
+        _, follower = await loop.create_connection(
+            partial(Follower, request, started, room), parts.hostname, parts.port
+        )
         followers.append(follower)
         await started.wait()
     print("null", flush=True)

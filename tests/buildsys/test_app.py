@@ -14,6 +14,7 @@ from objects_bench import until
 
 from actors import Database
 from actors.errors import NodeReplaced
+from buildsys import app
 from buildsys.adapters.process_users import jobs_folder
 from buildsys.addresses import AddressUnusable
 from buildsys.app import App
@@ -169,6 +170,30 @@ async def test_two_orchestrators_share_a_database(configure: Any, repository: Re
                 await client.post(f"/builds/{made['id']}/cancel")
                 await other.post(f"/builds/{made['id']}/cancel")
                 await until(lambda: _state_is(client, made["id"], "stopped"))
+
+
+async def test_who_starts_is_reached_by_others_before_it_is_through(
+    configure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that start at once may each need what is placed on the other, and must not wait for its end."""
+    ensured, other_started = asyncio.Event(), asyncio.Event()
+    ensure = app.ensure_singletons
+
+    async def hold(*namespaces: Any, **wanted: Any) -> None:
+        await ensure(*namespaces, **wanted)
+        if not ensured.is_set():
+            ensured.set()
+            await other_started.wait()
+
+    monkeypatch.setattr(app, "ensure_singletons", hold)
+    one = configure("one")
+    first = App(one)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(_enter(first))
+        await ensured.wait()
+        async with App(configure("two", secret_key_file=one.data_dir / "secret.key")):
+            other_started.set()
+            first.stop()
 
 
 async def _enter(app: App) -> None:

@@ -131,3 +131,11 @@ def _below(root: int) -> list[int]:
         fresh = [pid for pid, parent in parents.items() if parent in fresh]
         found += fresh
     return found
+
+
+async def test_planning_is_told_beside_reading_the_yaml() -> None:
+    figures = await bench("planning", "--runs", "1")
+    assert figures["lines"] > 900
+    assert figures["matrix_jobs"] == 100
+    parts = {name for name, figure in figures.items() if isinstance(figure, dict) and set(figure) == SPREAD}
+    assert parts == {"yaml_alone_ms", "decode_ms", "plan_ms", "matrix_start_ms", "matrix_to_its_end_ms"}

@@ -193,6 +193,20 @@ async def test_a_database_that_is_silent(tmp_path: Path, monkeypatch: pytest.Mon
     assert (check.status, check.detail) == ("fail", "it cannot be reached: no answer")
 
 
+async def test_a_database_that_is_something_else(tmp_path: Path) -> None:
+    """It breaks off in the middle of what a Postgres says first."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"R\0\0\0\x06\0\0")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"postgresql://ci@127.0.0.1:{server.sockets[0].getsockname()[1]}/ci?sslmode=disable"
+        checks = await found(configured(tmp_path, database_url=url))
+    assert (checks["database"].status, checks["clock"].status) == ("fail", "warn")
+
+
 @pytest.mark.parametrize(
     ("url", "status", "said"),
     [

@@ -179,6 +179,24 @@ def test_a_called_workflow(repository: Path, called: str | None, said: str, seve
     assert finding.path.startswith("jobs.c.")
 
 
+@pytest.mark.parametrize(
+    ("secrets", "expected"),
+    [
+        ("inherit", []),
+        ("{TOKEN: x}", []),
+        ("{token: x, other: y}", []),
+        ("{tokn: x}", ["the secret 'token' is required and not given", "takes no such secret; did you mean 'token'?"]),
+        ("{}", ["the secret 'token' is required and not given"]),
+    ],
+)
+def test_a_called_workflow_is_given_its_secrets(repository: Path, secrets: str, expected: list[str]) -> None:
+    called = "on: {workflow_call: {secrets: {token: {required: true}, other: {}}}}\nsteps: [run: x]\n"
+    text = f"on: push\njobs: {{c: {{uses: ./.github/workflows/called.yml, secrets: {secrets}}}}}\n"
+    write(repository, {".github/workflows/ci.yml": text, ".github/workflows/called.yml": called})
+    messages = [finding.message for finding in lint([Path(".github/workflows/ci.yml")]).findings]
+    assert [message.removeprefix("./.github/workflows/called.yml ") for message in messages] == expected
+
+
 def test_actions_that_use_each_other_are_examined_once(repository: Path) -> None:
     step = "runs:\n  using: composite\n  steps: [{uses: ./%s}]\n"
     write(repository, {"a/action.yml": step % "b", "b/action.yml": step % "a"})

@@ -8,56 +8,34 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
 import pytest
-from objects_bench import LIMITS, SEAL_KEY, Bench, Hand, Objects, begun, bench_on, ended, output, until
+from archive_bench import (
+    ARCHIVING,
+    BATCHES,
+    STILL,
+    Failing,
+    Late,
+    Slow,
+    archive_of,
+    archived,
+    build_log,
+    in_database,
+    keys,
+    put_off,
+    ring,
+    whole,
+)
+from objects_bench import SEAL_KEY, Bench, Objects, bench_on, until
 
 from actors import Database, Node, SystemClock
-from actors.testing import evict, run_in_actor
+from actors.testing import evict
 from buildsys.adapters.files import FileBlobs
-from buildsys.core.blobs import Blobs, BlobsUnavailable
-from buildsys.core.logs import LogRecord
 from buildsys.objects import retention
 from buildsys.objects.log_archive import LogArchive, LogDeleted
 from buildsys.objects.log_verification import LogVerification
 from buildsys.objects.retention import Retention
 from buildsys.store.archives import Archives, Rules, archive_columns
 from buildsys.store.queries import QUERIES
-
-ARCHIVING = msgspec.structs.replace(LIMITS, archive_after=0.001)
-BATCHES = 130
-
-
-class Failing:
-    """A blob store that fails where it is told to."""
-
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
-        self.broken: set[str] = set()
-        self.reads = 0
-
-    async def put(self, key: str, pieces: AsyncIterator[bytes]) -> int:
-        self._check("put")
-        size = await self._blobs.put(key, pieces)
-        self._check("after put")
-        return size
-
-    async def read(self, key: str, start: int, length: int) -> bytes:
-        self._check("read")
-        self.reads += 1
-        return await self._blobs.read(key, start, length)
-
-    async def delete(self, key: str) -> None:
-        self._check("delete")
-        await self._blobs.delete(key)
-
-    def keys(self, prefix: str) -> AsyncIterator[str]:
-        self._check("keys")
-        return self._blobs.keys(prefix)
-
-    def _check(self, place: str) -> None:
-        if place in self.broken:
-            raise BlobsUnavailable(f"broken at {place}")
 
 
 @pytest.fixture
@@ -80,45 +58,6 @@ async def one(bench: Bench, blobs: Failing) -> AsyncIterator[Objects]:
 @pytest.fixture
 def archive(bench: Bench, blobs: Failing) -> LogArchive:
     return LogArchive(logs=bench.logs, archives=Archives(database=bench.database), blobs=blobs)
-
-
-async def build_log(bench: Bench, one: Objects, *, project: Any = None) -> tuple[UUID, list[LogRecord]]:
-    """A build that is over, and its records as they were a moment before the end."""
-    project = project or await bench.project(f"shop-{uuid4().hex[:8]}")
-    build = await bench.queue(project)
-    await one.buddy(build).start_build()
-    hand = Hand(one)
-    await hand.take()
-    batches = [output(10 * number, b"line %04d\n" % number) for number in range(BATCHES)]
-    await hand.report(*begun(), *batches)
-    before = await bench.logs.read(build, after=0, size=10_000)
-    await hand.report(*ended())
-    return build, before
-
-
-async def in_database(bench: Bench, build: UUID) -> int:
-    found: int = await bench.database.pool.fetchval("SELECT count(*) FROM log_records WHERE build = $1", build)
-    return found
-
-
-async def archived(bench: Bench, build: UUID) -> None:
-    """Wait until the log has left the database."""
-
-    async def left() -> bool:
-        return await in_database(bench, build) == 0
-
-    await until(left)
-
-
-async def keys(blobs: Blobs) -> list[str]:
-    return [key async for key in blobs.keys("")]
-
-
-async def whole(archive: LogArchive, build: UUID, size: int = 37) -> list[LogRecord]:
-    found: list[LogRecord] = []
-    while page := await archive.read(build, after=found[-1].last if found else 0, size=size):
-        found += page
-    return found
 
 
 async def test_an_archived_log_is_the_same(bench: Bench, one: Objects, archive: LogArchive, blobs: Failing) -> None:
@@ -145,10 +84,6 @@ async def test_any_stretch_takes_two_reads(bench: Bench, one: Objects, blobs: Fa
     assert await archive_of(bench, blobs).read(build, after=10_000, size=20) == []
 
 
-def archive_of(bench: Bench, blobs: Blobs) -> LogArchive:
-    return LogArchive(logs=bench.logs, archives=Archives(database=bench.database), blobs=blobs)
-
-
 @pytest.mark.parametrize("place", ["keys", "put", "after put", "read"])
 async def test_a_store_that_is_away_is_waited_out(
     bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, place: str
@@ -164,23 +99,6 @@ async def test_a_store_that_is_away_is_waited_out(
     await archived(bench, build)
     assert (await whole(archive, build))[: len(before)] == before
     assert len(await keys(blobs)) == 1  # what the first attempt left is gone
-
-
-async def due(bench: Bench, build: UUID) -> float:
-    """In how many seconds the log is to be archived; -1: it is not."""
-    seconds: float | None = await bench.database.pool.fetchval(
-        "SELECT extract(epoch FROM due_at - now())::float8 FROM actors.schedules"
-        " WHERE name = $1 AND schedule = 'archive_log'",
-        str(build),
-    )
-    return -1 if seconds is None else seconds
-
-
-async def ring(one: Objects, build: UUID) -> None:
-    async def now(buddy: Any) -> None:
-        buddy.ctx.schedule("archive_log", buddy.ctx.clock.now())
-
-    await run_in_actor(one.buddy(build), now)
 
 
 async def test_it_goes_on_after_a_crash(bench: Bench, one: Objects, archive: LogArchive, blobs: Failing) -> None:
@@ -218,29 +136,23 @@ async def test_who_is_late_deletes_no_committed_archive(bench: Bench, one: Objec
     assert (await whole(archive_of(bench, blobs), build))[: len(before)] == before
 
 
-class Late(Failing):
-    """Stands still at whatever it is asked first."""
-
-    def __init__(self, blobs: Blobs) -> None:
-        super().__init__(blobs)
-        self.asked, self.free = asyncio.Event(), asyncio.Event()
-
-    async def put(self, key: str, pieces: AsyncIterator[bytes]) -> int:
-        await self._wait()
-        return await super().put(key, pieces)
-
-    async def keys(self, prefix: str) -> AsyncIterator[str]:
-        await self._wait()
-        async for key in super().keys(prefix):
-            yield key
-
-    async def _wait(self) -> None:
-        self.asked.set()
-        await self.free.wait()
-
-
-async def put_off(bench: Bench, build: UUID) -> bool:
-    return await due(bench, build) > 1
+async def test_a_database_that_stands_still_slows_the_archive(
+    bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, postgres_server: str
+) -> None:
+    """In the middle of the log, which is not in the store before all of it was read."""
+    blobs.broken = {"put"}
+    build, before = await build_log(bench, one)
+    await until(lambda: put_off(bench, build))
+    slow = Slow(blobs, Path(postgres_server) / "data")
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    written = await archive_of(bench, slow).write(build)
+    assert loop.time() - began >= STILL
+    assert written is not None
+    await bench.database.execute(QUERIES["archive_insert"], **archive_columns(build, written))
+    assert await bench.logs.drop(build, size=10_000) > BATCHES
+    blobs.broken = set()
+    assert (await whole(archive, build))[: len(before)] == before
 
 
 async def test_records_of_a_log_without_archive_are_never_dropped(bench: Bench) -> None:
@@ -375,6 +287,19 @@ class TestRetention:
         assert len(await keys(blobs)) == 1
         blobs.broken = set()
         await look()
+        assert await keys(blobs) == []
+
+    async def test_what_came_too_late_is_deleted_with_the_log(
+        self, bench: Bench, one: Objects, archive: LogArchive, look: Any, blobs: Failing
+    ) -> None:
+        (build,) = await self.logs(bench, one, 1)
+
+        async def late() -> AsyncIterator[bytes]:
+            yield b"all that the log says"
+
+        await blobs.put(f"logs/{build}/late", late())
+        await look(age=1e-6)
+        assert await self.kept(archive, [build]) == [False]
         assert await keys(blobs) == []
 
     async def test_objects_of_builds_that_are_no_more(

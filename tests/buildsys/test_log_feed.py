@@ -95,6 +95,18 @@ async def test_a_build_is_read_once_however_many_watch(site: Site) -> None:
     assert logs.reads == before
 
 
+async def test_who_is_far_behind_reads_in_longer_and_longer_stretches(site: Site) -> None:
+    """Each read of an archived log is one of the blob store, which is slow to begin and quick to go on."""
+    logs, log = CountedLogs(database=site.database), await site.log()
+    for number in range(600):
+        await log.lines(b"%d\n" % number)
+    await log.end()
+    follower = Follower(LogFeed(logs=logs, hints=site.hints), log)
+    await follower.running
+    assert follower.seen == list(range(1, 602))
+    assert logs.reads == 6  # of 16, 32, 64, 128, 256, and the rest
+
+
 async def test_the_last_to_leave_ends_the_reading(site: Site) -> None:
     logs, log = CountedLogs(database=site.database), await site.log()
     feed = LogFeed(logs=logs, hints=site.hints)

@@ -175,6 +175,29 @@ async def test_groups_fold_and_annotations_stand_at_their_lines(page: Page, site
     assert await page.locator("img[src=x], .log script, .annotations i, .log b").count() == 0
 
 
+async def test_a_line_in_parts_is_one_line(page: Page, site: Site) -> None:
+    """Live and from history, with what stands at any of its parts; also between the lines of another step."""
+    log = await site.log()
+    await log.lines(b"first\nin ")
+    await log.lines(b"three ")
+    await event(log, "notice", text="between")
+    await log.lines(b"parts\nsecond\n")
+    await event(log, "annotation", line=5, level="error", message="broke")
+    await site.database.pool.execute("UPDATE steps SET state = 'running' WHERE number = 1")
+    await show(page, site, log)
+    shown = page.get_by_role("log").locator(".line")
+    await expect(shown).to_have_text(["first", "in three parts", "second"])
+    await expect(page.locator(".line.error")).to_have_text("in three parts")
+    await log.lines(b"50%")
+    await expect(shown.last).to_have_text("50%")
+    await log.lines(b" 100%\nlast\n")
+    await expect(shown).to_have_text(["first", "in three parts", "second", "50% 100%", "last"])
+    await page.get_by_label("Search the log").fill("parts")
+    await page.get_by_role("button", name="Search", exact=True).click()
+    await page.locator(".hit").click()
+    await expect(page.locator(".line.chosen")).to_have_text("in three parts")
+
+
 async def test_what_a_log_is_worth_is_shown(page: Page, site: Site) -> None:
     log = await site.log()
     await log.lines(b"one\n")

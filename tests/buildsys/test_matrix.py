@@ -168,6 +168,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"a": [1], "exclude": "all"}, "strategy.matrix.exclude: expected a list of mappings, found 'all'"),
     ({"a": [1], "exclude": [{"b": 1}]}, "strategy.matrix.exclude: 'b' is no axis of the matrix"),
     ({"a": list(range(257))}, "257 combinations; a matrix makes at most 256 jobs"),
+    ({"a": list(range(300)), "include": [{"a": -1}]}, "300 combinations; a matrix makes at most 256 jobs"),
     ({"a": list(range(16)), "b": list(range(17))}, "272 combinations; a matrix makes at most 256 jobs"),
     ({"include": [{"a": n} for n in range(257)]}, "strategy.matrix.include: 257 items; there may be 256"),
     ({"a": list(range(200)), "include": [{"a": -1 - n} for n in range(57)]}, "257 combinations"),

@@ -120,6 +120,20 @@ def test_inputs(given: str, values: dict[str, Any]) -> None:
     assert build.jobs["deploy.t"].contexts["inputs"] == values
 
 
+def test_a_default_has_github_vars_and_the_callers_inputs() -> None:
+    """Context availability, `on.workflow_call.inputs.<inputs_id>.default`."""
+    default = "${{ inputs.to }} ${{ github.ref_name }} ${{ vars.V }}"
+    called = f"on: {{workflow_call: {{inputs: {{a: {{type: string, default: '{default}'}}}}}}}}\njobs: {{t: {{}}}}"
+    build = of(CALLER, called, inputs={"to": "prod"}, variables={"V": "1"})
+    assert build.jobs["deploy.t"].contexts["inputs"] == {"a": "prod main 1"}
+
+
+def test_a_default_is_not_evaluated_twice() -> None:
+    called = "on: {workflow_call: {inputs: {a: {type: string, default: '${{ vars.V }}'}}}}\njobs: {t: {}}"
+    build = of(CALLER, called, variables={"V": "${{ github.actor }}"})
+    assert build.jobs["deploy.t"].contexts["inputs"] == {"a": "${{ github.actor }}"}
+
+
 WRONG: list[tuple[str, str]] = [
     ("{name: a, dry: '${{ github.ref }}'}", "expected true or false, found 'refs/heads/main'"),
     ("{name: a, count: '${{ github.ref }}'}", "expected a number, found 'refs/heads/main'"),

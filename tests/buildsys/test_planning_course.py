@@ -338,6 +338,21 @@ def test_a_failed_plan_is_no_error_to_continue_on() -> None:
     assert build.progress.result == "failure"
 
 
+def test_a_failed_if_is_no_error_to_continue_on() -> None:
+    build = Build.of("{a: {continue-on-error: true, if: \"fromJSON('[')\"}, b: {needs: a}}")
+    assert build.states == {"a": "failure", "b": "skipped"}
+    assert build.progress.result == "failure"
+
+
+def test_what_was_started_counts_after_a_takeover_wherever_it_stands() -> None:
+    """A job whose turn comes late finds the build as full as it is, though it stands before those that filled it."""
+    matrix = f"strategy: {{matrix: {{n: {list(range(256))}}}}}"
+    late = ", ".join(f"{id}: {{needs: second, {matrix}}}" for id in "xyz")
+    build = Build.of(f"{{slow: {{}}, big: {{needs: slow, {matrix}}}, first: {{}}, second: {{needs: first}}, {late}}}")
+    build.play("first=success second=success slow=success")
+    assert build.notes == {"big": "strategy.matrix: with it the build has 1027 jobs; there may be 1000"}
+
+
 def test_a_planned_job_is_found_again_after_a_takeover() -> None:
     build = Build.of("{a: {strategy: {matrix: {n: [1, 2]}}}, b: {}}")
     again = type(build.course)(build.plan)

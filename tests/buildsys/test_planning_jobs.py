@@ -3,6 +3,7 @@ sentence."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -304,6 +305,12 @@ def test_all_expressions_of_a_job_share_one_allowance() -> None:
     assert decision == Fail(
         id="a", name=shown(spent), message="name: the expression takes too much work on too much data"
     )
+
+
+def test_long_expressions_cost_as_well() -> None:
+    labels = [f"${{{{ '{'x' * 20_000}' && 'label{n}' }}}}" for n in range(10)]
+    jobs = f"a: {{runs-on: {json.dumps(labels)}, strategy: {{matrix: {{n: {list(range(256))}}}}}}}"
+    assert why(jobs) == "runs-on: the expression takes too much work on too much data"
 
 
 def test_a_build_has_at_most_1000_jobs() -> None:

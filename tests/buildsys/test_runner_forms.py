@@ -24,6 +24,7 @@ SECRETS = (
     'it\'s "quoted" $HOME `id` \\ !',
     "<a href='x'>R&D</a>",
     "päss→wörd🚀",
+    "100% ä:b,→",
     "two lines,\nof 'text'",
     "tab\tbell\x07escape\x1b[0m\x01",
     "~tilde:~",

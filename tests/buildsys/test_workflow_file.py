@@ -227,6 +227,11 @@ def test_a_file_of_just_steps() -> None:
     assert decode("on: workflow_dispatch\nsteps: [run: x]").on.filters.keys() == {"workflow_dispatch"}
 
 
+def test_no_case_matters_in_an_actions_repository() -> None:
+    found = decode(workflow("a: {runs-on: x, steps: [{uses: Actions/Checkout@V4, with: {Fetch-Depth: 1}}]}"))
+    assert found.jobs["a"].steps[0].action == Uses(uses="actions/checkout@V4", inputs={"Fetch-Depth": "1"})
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
@@ -282,6 +287,13 @@ def test_matrices(written: str, expected: Tree) -> None:
 def test_what_is_decoded_is_the_same_again_from_json() -> None:
     found = decode(EVERYTHING)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Workflow) == found
+
+
+def test_a_name_that_is_empty_is_none() -> None:
+    found = decode(
+        "on: push\nname:\ndescription: ''\nrun-name: ' '\n" + workflow("a: {runs-on: x, steps: [run: x], name: ''}")[9:]
+    )
+    assert (found.name, found.run_name, found.jobs["a"].name) == ("ci.yml", " ", None)
 
 
 def test_a_composite_action() -> None:

@@ -171,6 +171,11 @@ JOBS: Table = {
         (job("container: {image: i, options: '${{ ‸secrets.x }}'}"), "'secrets' cannot be used"),
         (job("container: {build: {‸contxt: .}}"), "unknown key; did you mean 'context'?"),
     ],
+    "options are those of docker create, without --network": [
+        (job("container: {image: i, options: ‸--cpu 1}"), "--cpu cannot be used; did you mean --cpus?"),
+        (job("container: {image: i, options: ‸-p 80:80}"), "options: --publish cannot be used; write 'ports'"),
+        (job("services: {db: {image: i, options: ‸'--health-cmd \"x'}}"), "a quote is not closed"),
+    ],
     "credentials are a user name and a password": [
         (job("container: {image: i, ‸credentials: {username: u}}"), "credentials: missing 'password'"),
         (job("container: {image: i, credentials: ‸x}"), "credentials: expected a mapping"),
@@ -321,6 +326,7 @@ def test_all_errors_are_told_in_the_files_order_and_warnings_are_no_errors() -> 
     [
         ("on: push\n#" + "x" * (512 << 10), "ci.yml:1:1: the file is larger than 512 KiB"),
         (b"on: push\nname: \xff", "ci.yml:2:1: the file is not UTF-8"),
+        ("on: push\nname: \ud800", "ci.yml:2:1: the file is not UTF-8"),
         ("on: \x01", "ci.yml:1:1: not YAML: the file contains a control character"),
     ],
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 from test_workflow_file import EVERYTHING
 
 from buildsys.core.definition import Action, Workflow
@@ -77,6 +81,36 @@ def mutated(chance: random.Random) -> bytes:
     return data
 
 
+def grown(chance: random.Random) -> bytes:
+    """A seed's tree with some values exchanged for others, or for words, so that it is always YAML."""
+    tree = yaml.load(chance.choice(SEEDS), Loader=yaml.BaseLoader)
+    for _ in range(chance.choice((1, 1, 2, 3, 8, 30))):
+        places = list(_places(tree))[:2000]
+        holder, key = chance.choice(places)
+        other, other_key = chance.choice(places)
+        match chance.randrange(4):
+            case 0:
+                holder[key] = chance.choice((*WORDS, None, True, 7, -1.5, [], {}, [[]], {"": None}))
+            case 1:
+                holder[key] = json.loads(json.dumps(other[other_key]))
+            case 2 if isinstance(holder, dict):
+                holder[str(other_key)] = holder.pop(key)
+            case _ if isinstance(holder[key], str):
+                holder[key] = chance.choice((holder[key] + chance.choice(WORDS), f"${{{{ {holder[key]} }}}}"))
+    return json.dumps(tree, ensure_ascii=chance.random() < 0.5).encode("utf-8", "surrogatepass")[:100_000]
+
+
+def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Every value of a tree, as what holds it and its key there."""
+    ahead = [tree]
+    while ahead:
+        holder = ahead.pop()
+        for key in list(holder) if isinstance(holder, dict) else range(len(holder)):
+            yield holder, key
+            if isinstance(holder[key], dict | list):
+                ahead.append(holder[key])
+
+
 def made(chance: random.Random) -> bytes:
     """Words of the language in any order, or bytes."""
     if chance.random() < 0.1:
@@ -89,7 +123,7 @@ def made(chance: random.Random) -> bytes:
 def test_every_file_is_decoded_or_refused(chunk: int) -> None:
     chance = random.Random(chunk)
     for _ in range(CASES // CHUNKS):
-        data = mutated(chance) if chance.random() < 0.8 else made(chance)
+        data = chance.choice((grown, grown, mutated, mutated, made))(chance)
         begun = time.process_time()
         check(data)
         assert time.process_time() - begun < LIMIT, data

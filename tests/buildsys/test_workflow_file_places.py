@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
+import yaml
 from workflow_text import MARK, check_one, examine
+
+from buildsys.core.yaml_places import indexes
+from buildsys.core.yaml_source import Node, Scalar, Sequence, parse
 
 HEAD = "on: push\njobs: {a: {runs-on: x, steps: [run: x]}}\n"
 
@@ -60,6 +66,34 @@ def test_the_place_in_a_text(text: str, end: str) -> None:
 )
 def test_the_place_of_what_cannot_be_read(text: str, said: str) -> None:
     check_one(f"{HEAD}{text}\n", said)
+
+
+STYLES = ("", "'", '"', "|", ">")
+CHARACTERS = "abc é日😀'\"\\#:{}[]$,-|>&*!%@`\t\n\n\x07\x85\u2028\xa0~"
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_character_is_found_however_it_is_written(style: str) -> None:
+    chance = random.Random(style)
+    for _ in range(500):
+        text = "".join(chance.choices(CHARACTERS, k=chance.randrange(1, 60)))
+        written = {"default_style": style, "width": chance.choice((20, 1000)), "allow_unicode": chance.random() < 0.5}
+        source: str = yaml.dump({"k": [{"x": text}]}, Dumper=yaml.CSafeDumper, **written)
+        scalar = last(parse(source))
+        assert scalar.text == text
+        places = indexes(source, scalar)
+        assert places is not None, source
+        assert len(places) == len(text) + 1
+        for character, place in zip(text, places, strict=False):
+            if character not in " \t\n\x85\u2028":
+                assert source[place] in (character, "\\"), (source, text, character)
+
+
+def last(node: Node) -> Scalar:
+    """The last scalar of a tree."""
+    while not isinstance(node, Scalar):
+        node = node.items[-1] if isinstance(node, Sequence) else node.entries[-1][1]
+    return node
 
 
 def test_a_byte_order_mark_is_no_column() -> None:

@@ -79,6 +79,15 @@ CONTEXTS: Table = {
     ],
 }
 
+TRUST: Table = {
+    "a volume may be a folder of the host, and an option may reach it": [
+        (job("container: {image: i, volumes: ‸[/:/host]}"), "volumes are for projects that an administrator trusts"),
+        (job("services: {db: {image: i, volumes: ‸['data:/data']}}"), "volumes are for projects"),
+        (job("container: {image: i, options: ‸--privileged}"), "--privileged reaches out of the container"),
+        (job("services: {db: {image: i, options: ‸--add-host=h:host-gateway}}"), "host-gateway is the host itself"),
+    ],
+}
+
 UNREACHABLE: Table = {
     "a job with a false if is skipped": [
         (workflow("‸a: {runs-on: x, if: false, steps: [run: x]}"), "never runs: its 'if' is always false"),
@@ -112,6 +121,8 @@ INJECTION: Table = {
 }
 
 QUIET = [
+    job("container: {image: i, options: '--cpus 1 ${{ matrix.options }}'}, strategy: {matrix: {options: [x]}}"),
+    job("services: {db: {image: i, options: --health-cmd 'pg_isready -q' --health-interval 10s --entrypoint x}}"),
     step("run: 'echo ${{ github.head_ref == ''x'' }}'"),
     step("run: 'echo ${{ !github.head_ref }}'"),
     step("run: 'echo ${{ contains(github.event.pull_request.title, ''x'') }}'"),
@@ -139,7 +150,7 @@ QUIET = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), cases(CONTEXTS | UNREACHABLE | INJECTION))
+@pytest.mark.parametrize(("text", "expected"), cases(CONTEXTS | TRUST | UNREACHABLE | INJECTION))
 def test_what_is_hardly_meant(text: str, expected: str) -> None:
     check_one(text, expected, severity="warning")
 

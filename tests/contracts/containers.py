@@ -95,6 +95,11 @@ class Job:
         return self.folder / "steps" / str(step)
 
 
+def wanting(image: str | None) -> ContainerSpec:
+    """A job that wants an image and is never started."""
+    return ContainerSpec(name="wanting", folder=Path("/nowhere"), lifetime=1, image=image)
+
+
 def make_folder(folder: Path) -> None:
     """As the runner makes it: open to any user."""
     folder.mkdir(parents=True)

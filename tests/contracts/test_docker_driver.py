@@ -19,7 +19,7 @@ from uuid import uuid4
 import docker_image
 import pytest
 from conftest import docker_kind
-from containers import Job, Kind, Start, make_folder
+from containers import Job, Kind, Start, make_folder, wanting
 from image_registry import ImageRegistry
 
 from buildsys.adapters.docker import DockerDriver
@@ -186,7 +186,7 @@ class TestImages:
     async def test_an_image_without_sh(self, driver: Driver, start: Start) -> None:
         image = docker_image.no_shell_image()
         with pytest.raises(ImageUnusable, match="has no `sh`"):
-            await driver.prepare(image, silent)
+            await driver.prepare(wanting(image), silent)
 
     async def test_a_start_of_an_image_without_sh(self, driver: Driver, tmp_path: Path) -> None:
         folder = tmp_path / "folder"
@@ -200,7 +200,7 @@ class TestImages:
 
     async def test_an_image_without_the_tools(self, driver: Driver) -> None:
         with pytest.raises(ImageUnusable, match="it has no `ls`; a job's image needs sh, cat, dd, ls, mkdir, mkfifo"):
-            await driver.prepare(docker_image.no_tools_image(), silent)
+            await driver.prepare(wanting(docker_image.no_tools_image()), silent)
 
     @pytest.mark.parametrize(
         "name",
@@ -208,22 +208,22 @@ class TestImages:
     )
     async def test_what_names_no_image(self, driver: Driver, name: str) -> None:
         with pytest.raises(ImageUnusable, match="not the name of an image"):
-            await driver.prepare(name, silent)
+            await driver.prepare(wanting(name), silent)
 
     async def test_no_image_at_all(self, driver: Driver) -> None:
         with pytest.raises(ImageUnusable, match="names no image"):
-            await driver.prepare(None, silent)
+            await driver.prepare(wanting(None), silent)
 
     async def test_a_registry_that_is_not_there(self, driver: Driver) -> None:
         lines: list[str] = []
         with pytest.raises(ImageUnusable, match=r"cannot be pulled: .*connection refused"):
-            await driver.prepare("127.0.0.1:1/team/image:1", lines.append)
+            await driver.prepare(wanting("127.0.0.1:1/team/image:1"), lines.append)
         assert lines == ["pulling 127.0.0.1:1/team/image:1"]
 
     async def test_a_missing_image_is_pulled_once_for_all_who_want_it(self, driver: Driver) -> None:
         lines: list[str] = []
         async with ImageRegistry(docker_image.base_image()) as registry:
-            await asyncio.gather(*(driver.prepare(registry.reference, lines.append) for _ in range(3)))
+            await asyncio.gather(*(driver.prepare(wanting(registry.reference), lines.append) for _ in range(3)))
             assert engine("image", "inspect", registry.reference)
         assert registry.asked["manifest"] == 1
         assert lines.count(f"pulling {registry.reference}") == 1
@@ -234,11 +234,11 @@ class TestImages:
     async def test_a_pull_that_breaks_says_why(self, driver: Driver) -> None:
         async with ImageRegistry(docker_image.base_image(), broken=True) as registry:
             with pytest.raises(ImageUnusable, match="cannot be pulled: "):
-                await driver.prepare(registry.reference, silent)
+                await driver.prepare(wanting(registry.reference), silent)
 
     async def test_an_image_that_is_here_is_not_pulled(self, driver: Driver) -> None:
         lines: list[str] = []
-        await driver.prepare(docker_image.base_image(), lines.append)
+        await driver.prepare(wanting(docker_image.base_image()), lines.append)
         assert lines == []
 
 

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from containers import Job, Kind, Start, make_folder, processes, until
+from containers import Job, Kind, Start, make_folder, processes, until, wanting
 
 from buildsys.adapters.process import ProcessDriver, Record, jobs_folder
 from buildsys.adapters.process_users import CLAIMS, USERS
-from buildsys.core.driver import ContainerSpec, Driver, Limits
+from buildsys.core.driver import ContainerSpec, Driver, Limits, ServiceSpec, unheard
 from buildsys.errors import DriverError
 
 of_both_kinds = pytest.mark.parametrize("kind", ["process", "process-plain"], indirect=True)
@@ -41,7 +41,7 @@ def parents(pid: int) -> list[int]:
 async def sandboxed(kind: Kind) -> None:
     """Skips what needs bubblewrap where it does not work."""
     assert isinstance(kind.driver, ProcessDriver)
-    await kind.driver.prepare(None, lambda _: None)
+    await kind.driver.prepare(wanting(None), lambda _: None)
     if kind.driver.no_sandbox:
         pytest.skip(kind.driver.no_sandbox)
 
@@ -179,8 +179,17 @@ class TestStart:
 
     async def test_an_image_is_not_used_and_that_is_said(self, driver: Driver) -> None:
         said: list[str] = []
-        await driver.prepare("debian:12", said.append)
+        await driver.prepare(wanting("debian:12"), said.append)
         assert "debian:12" in said[0]
+
+    async def test_services_are_refused_by_their_names(self, start: Start, driver: Driver) -> None:
+        job = await start(run=False)
+        services = (ServiceSpec(name="db", image="postgres"), ServiceSpec(name="cache", image="redis"))
+        spec = msgspec.structs.replace(job.spec, services=services)
+        for refused in (driver.prepare(spec, unheard), driver.start(spec)):
+            with pytest.raises(DriverError, match="services need the docker driver; this job has db, cache"):
+                await refused
+        assert await driver.inspect(spec.name) is None
 
 
 @of_both_kinds
@@ -310,10 +319,10 @@ class TestSandboxMissing:
         monkeypatch.setenv("PATH", str(tmp_path))
         said: list[str] = []
         driver = ProcessDriver(state=tmp_path / "state")
-        await driver.prepare(None, said.append)
+        await driver.prepare(wanting(None), said.append)
         assert said == ["Steps run without a sandbox: bubblewrap is not installed"]
         with pytest.raises(DriverError, match="bubblewrap is not installed"):
-            await ProcessDriver(state=tmp_path / "state", sandbox=True).prepare(None, said.append)
+            await ProcessDriver(state=tmp_path / "state", sandbox=True).prepare(wanting(None), said.append)
 
     async def test_a_bubblewrap_that_fails_is_quoted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         broken = Path(f"/var/tmp/buildsys-test-bwrap-{uuid4().hex}")
@@ -322,7 +331,7 @@ class TestSandboxMissing:
         monkeypatch.setattr("shutil.which", lambda name: str(broken))
         driver = ProcessDriver(state=tmp_path / "state")
         said: list[str] = []
-        await driver.prepare(None, said.append)
+        await driver.prepare(wanting(None), said.append)
         await driver.close()
         broken.unlink()
         assert "No permissions to create new namespace" in said[0]

@@ -57,7 +57,7 @@ export class LogView {
     this.#pinned = false;
     this.#draw();
     const view = this.node.clientHeight, total = this.#lines.rows * ROW;
-    const top = Math.max(0, Math.min(this.#lines.rowOf(cursor) * ROW - view / 3, total - view));
+    const top = Math.max(0, Math.min(this.#lines.rowOf(this.#lines.head(cursor)) * ROW - view / 3, total - view));
     this.node.scrollTop = total > TALLEST ? (top / (total - view)) * (TALLEST - view) : top;
     this.draw();
   }
@@ -95,24 +95,24 @@ export class LogView {
     const nodes = new Map(), missing = [];
     for (let row = this.#drawn.first; row < this.#drawn.last; row += 1) {
       const cursor = this.#lines.cursorAt(row);
-      const known = this.#lines.text(cursor), group = this.#lines.group(cursor);
-      if (!known) missing.push([row, cursor]);
-      const chosen = cursor >= this.#selected[0] && cursor <= this.#selected[1];
-      const key = [cursor, Boolean(known), known?.partial, group?.folded, group?.last, this.#marks.get(cursor), chosen].join();
-      nodes.set(key, this.#nodes.get(key) ?? this.#row(cursor, known, group, chosen));
+      const { text, missing: wanted } = this.#lines.line(cursor, WIDEST), group = this.#lines.group(cursor);
+      if (wanted) missing.push([row, wanted]);
+      const parts = [...this.#lines.parts(cursor)];
+      const mark = parts.map((part) => this.#marks.get(part)).find(Boolean);
+      const chosen = parts.some((part) => part >= this.#selected[0] && part <= this.#selected[1]);
+      const key = [cursor, text?.length, group?.folded, group?.last, mark, chosen].join();
+      nodes.set(key, this.#nodes.get(key) ?? this.#row(cursor, { text, group, mark, chosen }));
     }
     this.#nodes = nodes;
     this.window.replaceChildren(...nodes.values());
     if (missing.length) this.#load((missing.find(([row]) => row >= seen) ?? missing[0])[1]);
   }
 
-  #row(cursor, known, group, chosen) {
+  #row(cursor, { text = "", group, mark, chosen }) {
     const number = element("a", { class: "n", href: this.link(cursor, cursor), "data-n": cursor, "aria-label": `Line ${cursor}`, onclick: (event) => this.#choose(event, cursor) });
-    const text = known ? colored(known.text.length > WIDEST ? `${known.text.slice(0, WIDEST)}…` : known.text) : [""];
     const content = group
       ? element("button", { class: "fold", "aria-expanded": String(!group.folded), onclick: () => { this.#lines.toggle(group); this.#pinned = false; this.#draw(); } }, ...colored(group.title))
-      : element("span", {}, ...text);
-    const mark = this.#marks.get(cursor);
+      : element("span", {}, ...colored(text));
     return element("div", { class: `line${mark ? ` mark ${mark}` : ""}${chosen ? " chosen" : ""}`, "data-cursor": cursor }, number, content);
   }
 

@@ -9,16 +9,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from installation import Installation, Part
+from installation import SETTLED, Installation, Part
 from proxy import Way
+from roads import RoadToBucket
 from system import until as wait_for
 from witness import Witness
 
 LEASE = 12.0
 """Seconds after which an orchestrator that is silent loses its builds to the other."""
-
-SETTLED = 240.0
-"""Seconds in which whatever must happen has happened, disturbed or not."""
 
 WAYS: list[tuple[Way, ...]] = [("there",), ("back",), ("there", "back")]
 
@@ -38,6 +36,7 @@ class Saboteur:
             "api killed": lambda: self._kill(running.api),
             "runner killed": lambda: self._kill(running.runner),
             "postgres killed": self._kill_postgres,
+            "postgres paused": self._pause_postgres,
             "all killed": self._kill_all,
             "orchestrator paused": lambda: self._pause(chance.choice(running.orchestrators)),
             "api paused": lambda: self._pause(running.api),
@@ -65,22 +64,27 @@ class Saboteur:
                 part.check()
             await asyncio.sleep(self._chance.uniform(0.0, 2.0))
 
-    async def refuse(self, until: float) -> None:
-        """The bucket is away now and then."""
+    async def disturb_bucket(self, until: float) -> None:
+        """The bucket is away now and then, in one way or another."""
         bucket = self._running.bucket
         if bucket is None:
             return
         loop = asyncio.get_running_loop()
         while loop.time() < until:
-            before, bucket.refusing = bucket.refused, True
-            await wait_for(partial(self._refused, before), within=SETTLED, what="a request to the bucket")
+            before, bucket.does = bucket.disturbed, self._chance.choice(["refuses", "is silent", "breaks off"])
+            await wait_for(partial(self._disturbed, bucket, before), within=SETTLED, what="a request to the bucket")
             await asyncio.sleep(self._chance.uniform(0.0, 8.0))
-            bucket.refusing = False
-            self.landed["bucket refuses"] += 1
+            self.landed[f"bucket {bucket.does}"] += 1
+            bucket.does = None
+            await asyncio.sleep(self._chance.uniform(0.0, 8.0))
+            self._running.s3.pause()
+            await asyncio.sleep(self._chance.choice([0.3, 2.0, 6.0]))
+            self._running.s3.resume()
+            self.landed["S3 server paused"] += 1
             await asyncio.sleep(self._chance.uniform(0.0, 8.0))
 
-    async def _refused(self, before: int) -> bool:
-        return self._running.bucket is not None and self._running.bucket.refused > before
+    async def _disturbed(self, bucket: RoadToBucket, before: int) -> bool:
+        return bucket.disturbed > before
 
     async def _printing(self) -> bool:
         return self._witness.printing > 0
@@ -102,6 +106,12 @@ class Saboteur:
     async def _kill_postgres(self) -> bool:
         self._running.kill_postgres()
         await self._postgres_is_back()
+        return True
+
+    async def _pause_postgres(self) -> bool:
+        self._running.pause_postgres()
+        await asyncio.sleep(self._chance.choice([0.3, 2.0, 8.0]))
+        self._running.resume_postgres()
         return True
 
     async def _postgres_is_back(self) -> None:

@@ -14,18 +14,28 @@ from typing import Any
 
 import aiobotocore.session
 import aiohttp
+from postgres_server import pause, postmaster, resume
 from proxy import Proxy
-from roads import RoadOfReports, RoadToBucket
-from s3_server import ACCESS, SECRET, s3_server
+from roads import RoadOfReports, RoadToBucket, aside
+from s3_server import ACCESS, SECRET, S3Server, s3_server
 from system import System, until
 
 from buildsys.postgres import EmbeddedPostgres
 
-ARCHIVE_AFTER = "2"
+ARCHIVE_AFTER = "5"
 SLOTS = "5"
 BUCKET = "logs"
-PATIENCE = 400.0
-"""Seconds for an answer, however much is disturbed meanwhile."""
+ANSWERED = 120.0
+"""Seconds in which the API has answered, asked as often as it takes, while it is killed and paused.
+
+A read from the archive is two calls of the bucket, and each ends within `buildsys.adapters.s3.PATIENCE`: 40 seconds.
+"""
+
+ATTEMPT = 60.0
+"""Seconds after which one that asked asks again: longer than any answer may take."""
+
+SETTLED = 300.0
+"""Seconds in which whatever must happen has happened, disturbed or not."""
 
 
 class Part(System):
@@ -75,21 +85,24 @@ class Installation:
     to_api: Proxy
     reports: RoadOfReports
     bucket: RoadToBucket | None = None
+    s3: S3Server
 
     def __init__(self, folder: Path, postgres: EmbeddedPostgres) -> None:
         self.folder = folder
         self.postgres = postgres
+        self.longest = 0.0
 
     @property
     def parts(self) -> list[Part]:
         return [self.api, *self.orchestrators, self.runner]
 
     async def ask(self, path: str, **headers: str) -> bytes:
-        """What the API answers, once it does."""
+        """What the API answers, once it does; `longest` is how long that has taken at most."""
         failed: Counter[str] = Counter()
+        began = asyncio.get_running_loop().time()
 
         async def answer() -> tuple[bytes] | None:
-            timeout = aiohttp.ClientTimeout(total=30)
+            timeout = aiohttp.ClientTimeout(total=ATTEMPT)
             try:
                 async with aiohttp.ClientSession(self.api.url, headers=self.api.headers, timeout=timeout) as session:
                     async with session.get(f"/api/v1{path}", headers=headers) as response:
@@ -104,9 +117,10 @@ class Installation:
                 return None
 
         try:
-            answered: tuple[bytes] = await until(answer, within=PATIENCE)
+            answered: tuple[bytes] = await until(answer, within=ANSWERED)
         except TimeoutError:
-            raise AssertionError(f"no answer to {path} in {PATIENCE:g} s: {dict(failed)}") from None
+            raise AssertionError(f"no answer to {path} in {ANSWERED:g} s: {dict(failed)}") from None
+        self.longest = max(self.longest, asyncio.get_running_loop().time() - began)
         return answered[0]
 
     async def push(self, secret: str, **push: Any) -> None:
@@ -118,11 +132,21 @@ class Installation:
             except (aiohttp.ClientError, OSError, TimeoutError):
                 return False
 
-        await until(delivered, within=PATIENCE, what="the push to be taken")
+        await until(delivered, within=ANSWERED, what="the push to be taken")
 
     def kill_postgres(self) -> None:
+        os.kill(postmaster(self._cluster), signal.SIGKILL)
+
+    def pause_postgres(self) -> None:
+        pause(self._cluster)
+
+    def resume_postgres(self) -> None:
+        resume(self._cluster)
+
+    @property
+    def _cluster(self) -> Path:
         (pid,) = (self.folder / "postgres").glob("**/postmaster.pid")
-        os.kill(int(pid.read_text().splitlines()[0]), signal.SIGKILL)
+        return pid.parent
 
 
 @asynccontextmanager
@@ -143,9 +167,9 @@ async def installation(folder: Path, *, in_bucket: bool, chance: random.Random) 
         }
         if in_bucket:
             (folder / "s3").mkdir()
-            url = stack.enter_context(s3_server(folder / "s3")).url
-            await _make_bucket(url)
-            running.bucket = await stack.enter_async_context(RoadToBucket(url))
+            running.s3 = stack.enter_context(s3_server(folder / "s3"))
+            await _make_bucket(running.s3.url)
+            running.bucket = await stack.enter_async_context(aside(RoadToBucket(running.s3.url)))
             endpoint = f"http://127.0.0.1:{running.bucket.port}"
             common["BUILDSYS_BLOBS"] = f"s3://{BUCKET}/simulated?endpoint={endpoint}&region=us-east-1"
             common |= {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}
@@ -169,6 +193,7 @@ async def installation(folder: Path, *, in_bucket: bool, chance: random.Random) 
         try:
             yield running
         finally:
+            running.resume_postgres()
             for part in running.parts:
                 part.resume()
             running.to_api.heal()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import aiohttp
 import msgspec
@@ -53,7 +56,7 @@ class HttpRoad:
         await self._tasks.__aexit__(None, None, None)
         await self._session.close()
 
-    async def answer(self, request: web.Request, body: bytes) -> web.Response:
+    async def answer(self, request: web.Request, body: bytes) -> web.StreamResponse:
         """What comes back for a request."""
         return await self.forward(request, body)
 
@@ -73,24 +76,56 @@ class HttpRoad:
         except (aiohttp.ClientError, OSError) as error:
             return web.Response(status=502, text=str(error))
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         return await self.answer(request, await request.read())
 
 
 class RoadToBucket(HttpRoad):
-    """Refuses everything while it is told to, as S3 does when it is asked too much."""
+    """Does one thing to every request while it is told to; `disturbed` counts to how many.
+
+    It refuses as S3 does when it is asked too much, says nothing, or breaks off in the middle of the answer.
+    """
 
     def __init__(self, upstream: str) -> None:
         super().__init__(upstream)
-        self.refusing = False
-        self.refused = 0
+        self.does: Literal["refuses", "is silent", "breaks off"] | None = None
+        self.disturbed = 0
 
-    async def answer(self, request: web.Request, body: bytes) -> web.Response:
-        if self.refusing:
-            self.refused += 1
-            error = "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
-            return web.Response(status=503, text=error, content_type="application/xml")
-        return await self.forward(request, body)
+    async def answer(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        match self.does:
+            case "refuses":
+                self.disturbed += 1
+                error = "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
+                return web.Response(status=503, text=error, content_type="application/xml")
+            case "is silent":
+                self.disturbed += 1
+                while self.does == "is silent":
+                    await asyncio.sleep(0.05)
+                return _hang_up(request)
+            case "breaks off":
+                self.disturbed += 1
+                return await _half(request, await self.forward(request, body))
+            case _:
+                return await self.forward(request, body)
+
+
+@asynccontextmanager
+async def aside(road: RoadToBucket) -> AsyncIterator[RoadToBucket]:
+    """The road in a thread of its own: fifty followers that compare lines in this one would make it slow."""
+    loop, built, over = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    async def run() -> None:
+        async with road:
+            loop.call_soon_threadsafe(built.set)
+            await asyncio.to_thread(over.wait)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(lambda: asyncio.run(run())))
+        await built.wait()
+        try:
+            yield road
+        finally:
+            over.set()
 
 
 class RoadOfReports(HttpRoad):
@@ -105,9 +140,7 @@ class RoadOfReports(HttpRoad):
     async def answer(self, request: web.Request, body: bytes) -> web.Response:
         if self.calm or not _has_output(request, body):
             return await self.forward(request, body)
-        match self._chance.choices(["", "repeated", "late", "delayed", "unanswered", "refused"], [80, 4, 4, 4, 4, 4])[
-            0
-        ]:
+        match self._chance.choice(MISHAPS) if self._chance.random() < MEDDLING else "":
             case "repeated":  # at once, and the second answer counts
                 self.landed["report repeated"] += 1
                 first, second = await asyncio.gather(self.forward(request, body), self.forward(request, body))
@@ -139,6 +172,18 @@ def _has_output(request: web.Request, body: bytes) -> bool:
     if not request.path.endswith("/runner/report"):
         return False
     return any(isinstance(item, LogBatch) for item in msgspec.msgpack.decode(body, type=Report).items)
+
+
+async def _half(request: web.Request, whole: web.Response) -> web.StreamResponse:
+    """Half of the answer, and then nothing."""
+    assert isinstance(whole.body, bytes)
+    half = web.StreamResponse(status=whole.status, headers=whole.headers)
+    half.content_length = len(whole.body)
+    await half.prepare(request)
+    await half.write(whole.body[: len(whole.body) // 2])
+    await asyncio.sleep(0.02)  # an abort would overtake what is written
+    _hang_up(request)
+    return half
 
 
 def _hang_up(request: web.Request) -> web.Response:

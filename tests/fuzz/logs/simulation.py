@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import asyncpg
-from faults import SETTLED, Saboteur
+from faults import Saboteur
 from followers import Follower, Transcript, entry_of
-from installation import PATIENCE, Installation, installation
+from installation import SETTLED, Installation, installation
 from system import Repository, until
 from witness import Witness
 
@@ -36,13 +36,14 @@ async def simulate(folder: Path, chance: random.Random, *, seconds: float, in_bu
                 group.create_task(run.build())
             for _ in range(FOLLOWERS):
                 group.create_task(run.follow())
-            refusing = group.create_task(saboteur.refuse(end))
+            bucket = group.create_task(saboteur.disturb_bucket(end))
             await saboteur.disturb(end, at_last=end + SETTLED)
-            await refusing
+            await bucket
             run.over = running.reports.calm = True
         landed = saboteur.landed + running.reports.landed
         print(f"landed {dict(landed)}, missed {dict(saboteur.missed)}")
-        print(f"builds {len(run.transcripts)}, {dict(run.counts)}")
+        print(f"builds {len(run.transcripts)}, steps {len(witness.printed)}, {dict(run.counts)}")
+        print(f"longest until an answer {running.longest:.1f} s")
         assert not saboteur.outstanding, f"never while lines were under way: {saboteur.outstanding}"
         assert landed.total() >= seconds / 5
         assert run.counts["read from rows"] > 0
@@ -71,7 +72,7 @@ class _Run:
         async with asyncio.TaskGroup() as checks:
             while not self.over:
                 build, steps = await self._start()
-                stopped = await until(partial(self._stopped, build), within=PATIENCE, what=f"{build} to stop")
+                stopped = await until(partial(self._stopped, build), within=SETTLED, what=f"{build} to stop")
                 self.live.discard(build)
                 assert (stopped["outcome"], stopped["reason"]) == ("success", None), stopped
                 checks.create_task(self._check(build, steps))
@@ -101,7 +102,7 @@ class _Run:
                 lines.append(f"      - run: python3 printer.py {command} {self._chance.uniform(2, 12):.1f}")
         commit = self._repository.commit({".buildsys.yml": "\n".join(lines) + "\n", "printer.py": PRINTER})
         await self._running.push(self._secret, commit=commit, delivery=f"push-{self._pushed}")
-        build = str(await until(lambda: self._build_of(commit), within=PATIENCE, what="the build to appear"))
+        build = str(await until(lambda: self._build_of(commit), within=SETTLED, what="the build to appear"))
         self.transcripts[build] = Transcript(build)
         self.live.add(build)
         return build, steps
@@ -119,7 +120,7 @@ class _Run:
             await self._compare(build, *step)
             if await self._where(build) == "rows":
                 self.counts["read from rows"] += 1
-        await until(lambda: self._is_archived(build), within=PATIENCE, what=f"{build} to be archived")
+        await until(lambda: self._is_archived(build), within=SETTLED, what=f"{build} to be archived")
         for step in steps:
             await self._compare(build, *step)
             self.counts["read from the archive"] += 1
