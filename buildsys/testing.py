@@ -169,7 +169,7 @@ class BuildSystem:
         """A queued build of no repository's, made without a hint to anyone. Once it runs, its fetch fails."""
         made = await queue_build(
             self._app.stores.builds,
-            await self._project(project),
+            (await self._project(project)).id,
             decode_workflow(workflow, file="created.yml"),
             commit=uuid4().hex + "00000000",
             title="Created by a test",
@@ -229,10 +229,11 @@ class BuildSystem:
 
 async def queue_build(
     builds: Builds,
-    project: Project,
+    project: UUID,
     workflow: Workflow,
     *,
     event: Event | None = None,
+    branch: str | None = None,
     settings: PlanSettings | None = None,
     commit: str = "",
     title: str = "",
@@ -241,16 +242,16 @@ async def queue_build(
 ) -> UUID:
     """Queue a build of a workflow as it is, whatever it is triggered by, without a hint to anyone.
 
-    Without a commit it is run in an empty workspace. `event` is a push to `main` unless given.
+    Without a commit it is run in an empty workspace. `event` is a push to the branch, or to `main`.
     """
-    event = event or Event(name="push", ref="refs/heads/main", sha=commit or None)
-    id, number = uuid4(), await builds.next_number(project.id, delivery=None, workflow=workflow.path)
+    event = event or Event(name="push", ref=f"refs/heads/{branch or 'main'}", sha=commit or None)
+    id, number = uuid4(), await builds.next_number(project, delivery=None, workflow=workflow.path)
     assert number is not None
     facts = BuildFacts(
         build_id=str(id),
         build_number=number,
-        project=project.name,
-        repository=project.name,
+        project="tests",
+        repository="tests/tests",
         workflow=workflow.name,
         workflow_path=workflow.path,
     )
@@ -258,7 +259,7 @@ async def queue_build(
         NewBuild(
             id=id,
             number=number,
-            project=project.id,
+            project=project,
             workflow=workflow.path,
             event=event.name,
             branch=branch_of(event),

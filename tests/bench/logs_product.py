@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import AsyncExitStack
 from uuid import UUID
 
 import msgspec
 
-from buildsys.core.plan import JobPlan, Plan, StepPlan
-from buildsys.store.builds import Builds, NewBuild
+from buildsys.core.workflow_file import decode_workflow
+from buildsys.store.builds import Builds
+from buildsys.testing import queue_build
 from tests.bench.logs_sides import followers
 from tests.bench.logs_text import SECRETS
 from tests.bench.site import Site
@@ -88,19 +90,11 @@ class Product:
         return late
 
     async def _start(self, script: str) -> UUID:
-        step = StepPlan(number=1, name="print", run=script)
-        plan = Plan(workflow="bench", jobs=(JobPlan(id="only", name="only", image=self._image, steps=(step,)),))
-        id = await self._builds.insert(
-            NewBuild(
-                project=self._project,
-                workflow="bench",
-                event="bench",
-                branch="main",
-                commit="",
-                title="bench",
-                plan=plan,
-                time_limit=3600.0,
-            )
-        )
-        assert id is not None
+        job = {
+            "runs-on": "linux",
+            **({"container": self._image} if self._image else {}),
+            "steps": [{"name": "print", "run": script}],
+        }
+        workflow = decode_workflow(json.dumps({"on": "push", "jobs": {"only": job}}), file="bench")
+        id = await queue_build(self._builds, self._project, workflow, title="bench", time_limit=3600.0)
         return id

@@ -132,7 +132,7 @@ class Bench:
     ) -> UUID:
         return await queue_build(
             self.builds,
-            project,
+            project.id,
             workflow,
             event=event,
             commit="c" * 40,

@@ -21,12 +21,12 @@ from actors import Database
 from buildsys.adapters.github import GitHub
 from buildsys.core.assignment import Poll, PollReply, Position, Report, ReportReply
 from buildsys.core.logs import END, LINES, LogChange
-from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.core.project import Project, ProjectSettings
 from buildsys.core.seal import Chain
+from buildsys.core.workflow_file import decode_workflow
 from buildsys.errors import NoSuchCommit, SourceError
 from buildsys.objects.log_verification import LogVerification
-from buildsys.store.builds import Builds, NewBuild
+from buildsys.store.builds import Builds
 from buildsys.store.cipher import Cipher
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.hints import Hints
@@ -35,11 +35,12 @@ from buildsys.store.projects import Projects
 from buildsys.store.queries import QUERIES
 from buildsys.store.secrets import Secrets, Variables
 from buildsys.store.tokens import Tokens
+from buildsys.testing import queue_build
 from buildsys.web.app import Services, create_app
 from buildsys.web.log_feed import HEARTBEAT
 from buildsys.web.services import Stores, WebSettings
 
-PLAN = Plan(workflow="ci.yml", jobs=(JobPlan(id="j", name="j", steps=(StepPlan(number=1, name="s", run="true"),)),))
+WORKFLOW = decode_workflow("on: push\njobs: {j: {runs-on: linux, steps: [{name: s, run: 'true'}]}}", file="ci.yml")
 COMMIT = "c" * 40
 SEAL_KEY = b"a seal"
 
@@ -56,8 +57,11 @@ class Builder:
         self._database = database
         self._builds = builds
         self.canceled: list[tuple[UUID, str]] = []
+        self.inputs: list[dict[str, Any]] = []
 
-    async def start(self, project: Project, *, branch: str | None, commit: str | None) -> list[UUID]:
+    async def start(
+        self, project: Project, *, branch: str | None, commit: str | None, inputs: dict[str, Any], by: str
+    ) -> list[UUID]:
         if branch == "burst":
             raise RuntimeError("a pipe burst behind the wall")
         if branch == "slow":
@@ -66,19 +70,10 @@ class Builder:
             raise NoSuchCommit("there is no branch 'nowhere'")
         if branch == "hostile":
             raise SourceError("fatal: remote says\n\x1b]0;owned\x07hello\x9b2J \x1b[31mand\x7f bye")
-        made = await self._builds.insert(
-            NewBuild(
-                project=project.id,
-                workflow="ci.yml",
-                event="manual",
-                branch=branch or "main",
-                commit=commit or COMMIT,
-                title="Change",
-                plan=PLAN,
-                time_limit=60.0,
-            )
+        self.inputs.append(inputs)
+        made = await queue_build(
+            self._builds, project.id, WORKFLOW, commit=commit or COMMIT, title="Change", time_limit=60.0, branch=branch
         )
-        assert made is not None
         return [made]
 
     async def cancel(self, build: UUID, *, by: str) -> None:
