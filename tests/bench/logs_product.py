@@ -96,5 +96,4 @@ class Product:
             "steps": [{"name": "print", "run": script}],
         }
         workflow = decode_workflow(json.dumps({"on": "push", "jobs": {"only": job}}), file="bench")
-        id = await queue_build(self._builds, self._project, workflow, title="bench", time_limit=3600.0)
-        return id
+        return await queue_build(self._builds, self._project, workflow, title="bench", time_limit=3600.0)

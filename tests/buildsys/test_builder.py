@@ -189,7 +189,7 @@ class TestStarts:
 
     async def test_with_inputs_that_nothing_takes_are_refused(self, inbox: Inbox) -> None:
         inbox.repository.commit({FILE: f"on: push\n{JOB}"})
-        with pytest.raises(Invalid, match="nothing to build: .*it runs on push, not on workflow_dispatch"):
+        with pytest.raises(Invalid, match="it runs on push, not on workflow_dispatch"):
             await self.start(inbox, level="low")
 
 
@@ -221,7 +221,7 @@ async def test_another_attempt_has_the_same_plan_as_another_build(inbox: Inbox) 
 
 
 async def test_hostile_texts_stay_as_they_are(inbox: Inbox) -> None:
-    text = f'name: "a\\0b"\non: push\nenv: {{A: "\\0"}}\n{JOB}'
+    text = f'name: "a\\0b"\non: push\n{JOB}'
     commit = inbox.repository.commit({FILE: text})
     build, plan = await only(inbox, await inbox.push(commit, head_commit={"message": "x\0\ud83d\ude00'; DROP"}))
     assert build.title == "x\N{REPLACEMENT CHARACTER}\N{GRINNING FACE}'; DROP"
