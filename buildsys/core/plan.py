@@ -6,6 +6,9 @@ from enum import StrEnum
 
 import msgspec
 
+from buildsys.core.definition import Script, Step
+from buildsys.core.planned import PlannedContainer, PlannedJob
+
 
 class Condition(StrEnum):
     """When a step runs, judged by the steps before it."""
@@ -46,3 +49,35 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     workflow: str
     jobs: tuple[JobPlan, ...]
+
+
+def planned_job(plan: JobPlan) -> PlannedJob:
+    """The job as runners get it; its texts mean what they say, whatever they look like."""
+    return PlannedJob(
+        id=plan.id,
+        name=plan.name,
+        runs_on=plan.runs_on,
+        contexts={},
+        container=PlannedContainer(image=plan.image) if plan.image is not None else None,
+        environments=({name: _literal(value) for name, value in plan.env.items()},),
+        timeout=plan.timeout,
+        steps=tuple(
+            Step(
+                action=Script(
+                    run=_literal(step.run),
+                    shell=_literal(step.shell),
+                    working_directory=_literal(step.working_directory),
+                ),
+                name=_literal(step.name),
+                condition=step.condition.value,
+                env={name: _literal(value) for name, value in step.env.items()},
+                continue_on_error=step.continue_on_error,
+            )
+            for step in plan.steps
+        ),
+    )
+
+
+def _literal(text: str) -> str:
+    """A template whose value is the text."""
+    return text.replace("${{", "${{ '${{' }}")

@@ -18,6 +18,7 @@ from buildsys.core.assignment import Assignment, Position, Report, ReportReply, 
 from buildsys.core.blobs import BlobExists, BlobsUnavailable
 from buildsys.core.build import Outcome, State
 from buildsys.core.logs import END, LogChange
+from buildsys.core.plan import planned_job
 from buildsys.core.project import Project
 from buildsys.core.trigger import default_env
 from buildsys.errors import BuildsysError
@@ -285,7 +286,7 @@ class BuildBuddy(Actor):
             id=id,
             build=self._id,
             project=project.name,
-            job=job.plan,
+            job=planned_job(job.plan),
             source=self._source(project),
             env=default_env(
                 build_id=self._id,

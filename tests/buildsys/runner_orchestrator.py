@@ -27,7 +27,7 @@ from buildsys.core.assignment import (
     StepStopped,
 )
 from buildsys.core.build import Outcome
-from buildsys.core.plan import JobPlan, StepPlan
+from buildsys.core.plan import JobPlan, StepPlan, planned_job
 from buildsys.errors import Unavailable
 
 
@@ -41,6 +41,8 @@ class Job:
         self.batches: list[LogBatch] = []
         self.printed = 0
         self.codes: dict[int, int | None] = {}
+        self.named: dict[int, StepStarted] = {}
+        self.ends: dict[int, StepStopped] = {}
         self.stopped: JobStopped | None = None
 
     def add(self, item: Item) -> bool:
@@ -51,7 +53,9 @@ class Job:
             case ContainerStarted():
                 self.position = replace(position, container=position.container or item.container)
             case StepStarted() if item.step not in position.started:
-                assert set(position.started) <= set(position.stopped), "two steps at a time"
+                around = set(position.started) - set(position.stopped)
+                assert around == self.around(item.parent), "two steps at a time"
+                self.named[item.step] = item
                 self.position = replace(
                     position, step=item.step, offset=0, cut=False, started=(*position.started, item.step)
                 )
@@ -73,10 +77,15 @@ class Job:
             case StepStopped() if item.step not in position.stopped:
                 assert (item.outcome is Outcome.SKIPPED) == (item.step not in position.started)
                 self.codes[item.step] = item.exit_code
+                self.ends[item.step] = item
                 self.position = replace(position, stopped={**position.stopped, item.step: item.outcome})
             case JobStopped() if self.stopped is None and set(position.started) <= set(position.stopped):
                 self.stopped = item
         return True
+
+    def around(self, step: int | None) -> set[int]:
+        """A step and the actions that it is within."""
+        return {step, *self.around(self.named[step].parent)} if step is not None else set()
 
     @property
     def outcomes(self) -> dict[int, Outcome]:
@@ -203,7 +212,7 @@ def assignment(
         "id": uuid4(),
         "build": uuid4(),
         "project": "tests",
-        "job": JobPlan(id="job", name="job", steps=plans),
+        "job": planned_job(JobPlan(id="job", name="job", steps=plans)),
         "source": None,
         "env": env or {},
         "deadline": datetime.now(UTC) + timedelta(seconds=limit),

@@ -13,7 +13,8 @@ from runner_orchestrator import assignment, until
 
 from buildsys.core.assignment import Source
 from buildsys.core.build import Outcome
-from buildsys.core.plan import JobPlan, StepPlan
+from buildsys.core.plan import JobPlan, StepPlan, planned_job
+from buildsys.core.planned import PlannedJob
 
 pytestmark = pytest.mark.docker
 
@@ -26,9 +27,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await bench.close()
 
 
-def job(image: str, *scripts: str) -> JobPlan:
+def job(image: str, *scripts: str) -> PlannedJob:
     steps = tuple(StepPlan(number=number, name="step", run=run) for number, run in enumerate(scripts, 1))
-    return JobPlan(id="job", name="job", steps=steps, image=image)
+    return planned_job(JobPlan(id="job", name="job", steps=steps, image=image))
 
 
 @pytest.mark.parametrize("image", [base_image, user_image])
