@@ -65,6 +65,16 @@ class JobLife:
         return self.state == State.STOPPED
 
     @property
+    def untold(self) -> list[StepLife]:
+        """The steps that may have printed more than is known: those that run, or else the next one that a runner has.
+
+        A runner reports the end of every step, also of one that it skips.
+        """
+        left = [step for step in self.steps.values() if step.state != State.STOPPED]
+        running = [step for step in left if step.state == State.RUNNING]
+        return running or (left[:1] if self.runner is not None else [])
+
+    @property
     def position(self) -> Position:
         """Where the sequence of this job's reports stands."""
         current = max((s.number for s in self.steps.values() if s.stored or s.state != State.QUEUED), default=0)
@@ -178,15 +188,13 @@ class BuildLife:
         return True
 
     def stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None = None) -> None:
-        """The job is over, and with the last one the build."""
+        """The job is over, and with the last one the build. What is not known of its steps is a gap in the log."""
         if not job.is_stopped:
             self._stop_job(job, outcome, now, reason=reason)
             self._settle(now)
 
     def lose_job(self, job: JobLife, now: datetime, *, reason: str) -> None:
-        """Give up a job that nobody can report the end of; what it may have printed since is a gap in the log."""
-        if not job.is_stopped and job.runner is not None:
-            self._tell(GAP, now, job=job.plan.id, step=job.position.step, reason=reason)
+        """Give up a job that nobody can report the end of."""
         self.stop_job(job, Outcome.ERRORED, now, reason=reason)
 
     def order_stop(self, outcome: Outcome, now: datetime, *, reason: str | None = None) -> None:
@@ -214,6 +222,8 @@ class BuildLife:
 
     def _stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None) -> None:
         outcome = self._as_ordered(outcome)
+        for step in job.untold:
+            self._tell(GAP, now, job=job.plan.id, step=step.number, reason=reason or "the end of the step is not known")
         for step in job.steps.values():
             if step.state == State.RUNNING:
                 self._stop_step(job, step, outcome, None, now)
