@@ -31,11 +31,11 @@ PATIENCE = 20.0
 UPLOAD = 6
 """How many times as long the call may take that brings a part: 8 MiB in two minutes are 70 kB/s."""
 
-ATTEMPTS = 5
+ATTEMPTS = 6
 """How often a call is made that the store refuses for now, or whose connection breaks, even amid the answer."""
 
 PAUSE = 0.1
-"""Seconds before the second attempt; each later pause is three times as long, 4 seconds in all."""
+"""Seconds before the second attempt; each later pause is three times as long, up to 12 seconds in all."""
 
 R = TypeVar("R")
 

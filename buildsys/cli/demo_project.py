@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 
 import buildsys
-from buildsys.core.definition import Script
+from buildsys.core.definition import Environment, Script
 from buildsys.core.workflow_file import decode_workflow
 from buildsys.errors import SetupError
 
@@ -82,10 +82,15 @@ class DemoProject:
             for number, step in enumerate(job.steps, 1):
                 if not isinstance(step.action, Script):
                     continue
-                env = {**event, **dict(job.env), **dict(step.env)}
+                env = event | _variables(job.env) | _variables(step.env)
                 output = await _run(["sh", "-e", "-c", step.action.run], clone, env)
                 printed[job.id, number] = output.decode()
         return printed
+
+
+def _variables(environment: Environment) -> dict[str, str]:
+    """Those of the example have nothing to be evaluated."""
+    return {} if isinstance(environment, str) else environment
 
 
 def _examples() -> Path:

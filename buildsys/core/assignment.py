@@ -23,7 +23,14 @@ from buildsys.core.planned import PlannedJob
 FRAME_LIMIT = 4 << 20
 """Bytes of output that one batch may hold, compressed or not; runners stay near 1 MiB."""
 
+MAX_STEP_NAME = 255
+MAX_SUMMARY = 1 << 20
+"""Characters of a step's summary; GitHub keeps 1 MiB."""
+
+MAX_JOB_OUTPUTS = 1000
+
 Text = Annotated[str, msgspec.Meta(max_length=65536, pattern=r"\A[^\x00]*\Z")]
+OutputText = Annotated[str, msgspec.Meta(max_length=1 << 20, pattern=r"\A[^\x00]*\Z")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"\A[^\x00]*\Z")]
 Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=1000)]
 Held = Annotated[tuple[UUID, ...], msgspec.Meta(max_length=100_000)]
@@ -74,8 +81,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     `grace` is the seconds between TERM and KILL. `log_limit` are the bytes that the steps of the build may print, of
     which `log_left` are left. `position` is where the job's reports stand: it is the start for a new job, and the place
     to go on from for one that an earlier life of this runner began. `secrets` are the values that the runner shows as
-    `***`, in every form and at any length; blank ones are ignored. `secret_values` are those of the project's secrets
-    that the job names, under their names in upper case; each is among `secrets` as well. `repr` shows none of them.
+    `***`, in every form and at any length; blank ones are ignored. `named_secrets` are those that the job names, by
+    their names in upper case: its steps have them, and they are masked, too. `repr` shows none of them.
     """
 
     id: UUID
@@ -91,7 +98,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     log_limit: int = 1 << 30
     log_left: int = 1 << 30
     secrets: tuple[str, ...] = ()
-    secret_values: dict[str, str] = {}
+    named_secrets: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Assignment(id={self.id}, build={self.build}, job={self.job.id!r})"
@@ -106,11 +113,14 @@ class ContainerStarted(msgspec.Struct, frozen=True, kw_only=True, tag="container
 
 
 class StepStarted(msgspec.Struct, frozen=True, kw_only=True, tag="step_started"):
-    """`name` is the step's, evaluated; steps within an action have numbers from 1001 on, and it as their `parent`."""
+    """`name` is told where it is only known now; `parent` is the step whose action this one is within.
+
+    Steps within actions are numbered from 1001 on as they begin. The log of `parent` is over with the first of them.
+    """
 
     step: Count
     at: Moment
-    name: Text | None = None
+    name: Annotated[str, msgspec.Meta(max_length=MAX_STEP_NAME, pattern=r"\A[^\x00]*\Z")] | None = None
     parent: Count | None = None
 
 
@@ -145,21 +155,30 @@ class LogBatch(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
 
 
 class StepStopped(msgspec.Struct, frozen=True, kw_only=True, tag="step_stopped"):
-    """`outcome` is SKIPPED for a step whose condition did not hold; `exit_code` is None where no process ran."""
+    """`outcome` is SKIPPED for a step whose condition did not hold; `exit_code` is None where no process ran.
+
+    `tolerated`: it failed, and that is none of the job. `summary` is what it wrote for people, in Markdown, masked.
+    """
 
     step: Count
     outcome: Outcome
     exit_code: ExitCode | None
     at: Moment
+    tolerated: bool = False
+    summary: Annotated[str, msgspec.Meta(max_length=MAX_SUMMARY, pattern=r"\A[^\x00]*\Z")] | None = None
 
 
 class JobStopped(msgspec.Struct, frozen=True, kw_only=True, tag="job_stopped"):
-    """The last item: the container is proven gone. `reason` is set where the outcome alone does not explain."""
+    """The last item: the container is proven gone. `reason` is set where the outcome alone does not explain.
+
+    `withheld` are the names of outputs that are none because they may hold a secret.
+    """
 
     outcome: Outcome
     at: Moment
     reason: Text | None = None
-    outputs: dict[str, str] = {}
+    outputs: Annotated[dict[Name, OutputText], msgspec.Meta(max_length=MAX_JOB_OUTPUTS)] = {}
+    withheld: Names = ()
 
 
 Item = ContainerStarted | StepStarted | LogBatch | StepStopped | JobStopped

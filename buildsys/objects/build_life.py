@@ -156,15 +156,13 @@ class BuildLife:
         return True
 
     def stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None = None) -> None:
-        """The job is over, and with the last one the build."""
+        """The job is over, and with the last one the build. What is not known of its steps is a gap in the log."""
         if not job.is_stopped:
             self._stop_job(job, outcome, now, reason=reason)
             self._settle(now)
 
     def lose_job(self, job: JobLife, now: datetime, *, reason: str) -> None:
-        """Give up a job that nobody can report the end of; what it may have printed since is a gap in the log."""
-        if not job.is_stopped and job.runner is not None:
-            self._tell(GAP, now, job=job.id, step=job.position.step, reason=reason)
+        """Give up a job that nobody can report the end of."""
         self.stop_job(job, Outcome.ERRORED, now, reason=reason)
 
     def order_stop(self, outcome: Outcome, now: datetime, *, reason: str | None = None) -> None:
@@ -281,6 +279,8 @@ class BuildLife:
 
     def _stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None) -> None:
         outcome = self._as_ordered(outcome)
+        for step in job.untold:
+            self._tell(GAP, now, job=job.id, step=step.number, reason=reason or "the end of the step is not known")
         for step in job.steps.values():
             if step.state == State.RUNNING:
                 self._stop_step(job, step, outcome, None, now)
@@ -347,6 +347,7 @@ class BuildLife:
     def _step_stopped(self, job: JobLife, item: StepStopped) -> None:
         step = job.steps.get(item.step)
         if step is not None and step.state != State.STOPPED:
+            step.is_tolerated, step.summary = item.tolerated, item.summary
             self._stop_step(job, step, item.outcome, item.exit_code, item.at)
 
     def _stop_step(self, job: JobLife, step: StepLife, outcome: Outcome, exit_code: int | None, now: datetime) -> None:

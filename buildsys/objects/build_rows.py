@@ -39,6 +39,7 @@ async def load_life(ctx: Context, row: Any, *, log_limit: int) -> BuildLife:
     life.jobs = {stored["id"]: _job(stored) for stored in await ctx.database.many(QUERIES["job_list"], build=build)}
     for stored in await ctx.database.many(QUERIES["step_list"], build=build):
         step = StepLife(number=stored["number"], name=stored["name"], parent=stored["parent"])
+        step.is_tolerated, step.summary = stored["tolerated"], stored["summary"]
         _read(step, stored, _STEP)
         life.jobs[stored["job"]].steps[step.number] = step
     last: dict[str, int] = {}
@@ -85,7 +86,14 @@ def save_life(ctx: Context, life: BuildLife, changes: Changes) -> None:
     for id, number in sorted(changes.steps):
         step = life.jobs[id].steps[number]
         ctx.execute(
-            QUERIES["step_update"], build=life.id, job=id, number=number, name=step.name, **_columns(step, _STEP)
+            QUERIES["step_update"],
+            build=life.id,
+            job=id,
+            number=number,
+            name=step.name,
+            tolerated=step.is_tolerated,
+            summary=step.summary,
+            **_columns(step, _STEP),
         )
     if changes.build:
         ctx.execute(QUERIES["build_update"], id=life.id, stopping=life.stopping, **_columns(life, _BUILD))

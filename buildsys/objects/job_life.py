@@ -31,7 +31,7 @@ _RESULTS = {
 class StepLife:
     """A step; `stored` is how many raw bytes of its log are in the store, and `is_cut` says that no more will be.
 
-    A step within an action has that step as its `parent`.
+    A step within an action has that step as its `parent`; one that `is_tolerated` failed, and that is none of the job.
     """
 
     number: int
@@ -40,6 +40,8 @@ class StepLife:
     state: State = State.QUEUED
     outcome: Outcome | None = None
     exit_code: int | None = None
+    is_tolerated: bool = False
+    summary: str | None = None
     started_at: datetime | None = None
     stopped_at: datetime | None = None
     stored: int = 0
@@ -80,6 +82,16 @@ class JobLife:
     @property
     def is_stopped(self) -> bool:
         return self.state == State.STOPPED
+
+    @property
+    def untold(self) -> list[StepLife]:
+        """The steps that may have printed more than is known: those that run, or else the next one that a runner has.
+
+        A runner reports the end of every step, also of one that it skips.
+        """
+        left = [step for step in self.steps.values() if step.state != State.STOPPED]
+        running = [step for step in left if step.state == State.RUNNING]
+        return running or (left[:1] if self.runner is not None else [])
 
     @property
     def is_tolerated(self) -> bool:

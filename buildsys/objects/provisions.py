@@ -51,12 +51,11 @@ class Provisions:
         values = {} if plan.secretless else await self._values(project, assignment.job)
         ref = plan.contexts["github"]["ref"]
         source = Source(url=settings.repository, commit=commit, ref=ref, credential=settings.credential)
-        password = () if settings.credential is None else (settings.credential.password,)
         return msgspec.structs.replace(
             assignment,
             source=source if commit else None,
-            secret_values=values,
-            secrets=(*password, *values.values()),
+            secrets=() if settings.credential is None else (settings.credential.password,),
+            named_secrets=values,
         )
 
     async def _values(self, project: UUID, job: PlannedJob) -> dict[str, str]:

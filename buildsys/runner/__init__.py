@@ -8,12 +8,10 @@ interruption  the three ways in which a job is cut short
 container     a job's container: started, looked at, ended, gone for sure
 folder        a job on disk: what the container sees, and what is ours
 git           a commit, fetched into a folder
-script        a step's program
-
+script        the files of a step that is a script
 step_run           a job's steps, one after the other, and those within actions
 step_scope         a list of steps and what they find
 step_preparation   what a step is to do: its environment, condition, name and work
-step_program       the files of a step that is a script
 step_effects       what a step left for those behind it
 environment_files  GITHUB_ENV and its like, read
 job_contexts       what the expressions of steps can use

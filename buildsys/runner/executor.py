@@ -15,12 +15,20 @@ from uuid import UUID
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
-from buildsys.core.assignment import Assignment, ContainerStarted, JobStopped, StepStarted, StepStopped
+from buildsys.core.assignment import (
+    MAX_JOB_OUTPUTS,
+    Assignment,
+    ContainerStarted,
+    JobStopped,
+    StepStarted,
+    StepStopped,
+)
 from buildsys.core.build import Outcome
 from buildsys.core.driver import ContainerSpec, Driver, Limits
+from buildsys.core.expressions import ExpressionError
 from buildsys.core.git import redact
-from buildsys.core.plan import Condition
 from buildsys.errors import BuildsysError, DriverError
 from buildsys.runner.container import JobContainer
 from buildsys.runner.errors import first_error
@@ -28,14 +36,13 @@ from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.git import GitFetch
 from buildsys.runner.identity import Identity
 from buildsys.runner.interruption import Cause, Interrupted, Interruption
+from buildsys.runner.journal import Begun, Ended, Entry, Journal, Run
 from buildsys.runner.orchestrator import Orchestrator
-from buildsys.runner.pace import Pace
 from buildsys.runner.removal import remove_tree
 from buildsys.runner.reporter import Reporter, storable
-from buildsys.runner.script import program
-
-INSPECT_EVERY = 1.0
-"""Seconds between two looks at a container whose step is silent about its end."""
+from buildsys.runner.step_effects import size
+from buildsys.runner.step_run import JobSteps, Overrun
+from buildsys.runner.step_scope import Situation, situation
 
 SAY_EVERY = 10.0
 """Seconds between two lines of a set-up that lasts."""
@@ -51,6 +58,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     installation: str
     jobs: Path
+    name: str = ""
     limits: Limits = Limits()
     allow_local_repositories: bool = False
 
@@ -66,8 +74,14 @@ _ENDS = {
     Cause.REFUSED: Verdict(outcome=Outcome.ERRORED),
     Cause.REVOKED: Verdict(outcome=Outcome.CANCELED),
 }
+_CUT = {Cause.CANCELED: Outcome.CANCELED, Cause.TIMED_OUT: Outcome.TIMED_OUT}
+"""The outcome of a step that is cut short, where those behind it may still run that do so after a cancel."""
+
 _FINAL = {Outcome.CANCELED, Outcome.TIMED_OUT, Outcome.ERRORED}
 """Outcomes of a step that an earlier life of the runner reported just before it died, with the job's end still due."""
+
+MAX_OUTPUTS = 1 << 20
+"""Bytes of a job's outputs, about what GitHub allows: 1 MB, "approximated based on UTF-16"."""
 
 
 class Executor:
@@ -76,7 +90,8 @@ class Executor:
     `run` returns once the end is stored or the job is revoked; cancelling it leaves the container running for the next
     life of the runner. `clear` then removes what is left; where it raises, it is to be called again.
 
-    After a cancel or at the limit no further step runs, not even one that says `always()`.
+    After a cancel or at the limit the step that runs is asked to end, and then those run whose `if` says `always()` or
+    `cancelled()`: all together within the assignment's grace (on GitHub within five minutes), then the job ends.
     """
 
     def __init__(
@@ -87,6 +102,7 @@ class Executor:
         self._site = site
         self._owner = identity.id
         self._folder = JobFolder(jobs=site.jobs, assignment=assignment.id)
+        self._journal = Journal(self._folder.private / "journal")
         self._interruption = Interruption(remaining=assignment.remaining)
         self._reporter = Reporter(
             assignment=assignment,
@@ -94,11 +110,13 @@ class Executor:
             identity=identity,
             orchestrator=orchestrator,
             interruption=self._interruption,
+            journal=self._journal,
         )
         self._spec = container_spec(assignment, site=site, folder=self._folder.path, runner=identity.id)
         self._container = JobContainer(driver=driver, spec=self._spec, folder=self._folder)
-        self._outcomes = dict(assignment.position.stopped)
-        self._current = next((n for n in assignment.position.started if n not in self._outcomes), None)
+        self._is_set_up = False
+        self._steps: JobSteps | None = None
+        self._outputs: dict[str, str] = {}
         self._reporting: asyncio.Task[None] | None = None
 
     @property
@@ -129,19 +147,28 @@ class Executor:
         except Exception as error:
             log.exception("job_errored", assignment=str(self._assignment.id))
             verdict = Verdict(outcome=Outcome.ERRORED, reason=f"{type(error).__name__}: {error}")
-        await self._end(verdict)
+        try:
+            await self._end(verdict)
+        finally:
+            if self._steps is not None:
+                self._steps.close()
+            self._journal.close()
 
     async def _attempt(self) -> Verdict:
         try:
             kept = self._folder.claim(self._owner)
-            for outcome in self._outcomes.values():
+            for outcome in self._assignment.position.stopped.values():
                 if outcome in _FINAL:
-                    return Verdict(outcome=outcome)
+                    return await self._go_on_ending(outcome, kept=kept)
             async with self._interruption:
                 await self._set_up(kept=kept)
                 return await self._run_steps()
         except Interrupted as interrupted:
+            if (cut := _CUT.get(interrupted.cause)) is not None and self._is_set_up:
+                await self._run_last_steps(cut)
             return _ENDS[interrupted.cause]
+        except (ExpressionError, Overrun) as error:
+            return Verdict(outcome=Outcome.FAILED, reason=str(error))
         except BuildsysError as error:
             return Verdict(outcome=Outcome.ERRORED, reason=str(error))
 
@@ -151,12 +178,14 @@ class Executor:
         if SETUP in position.stopped:
             if not kept:
                 raise DriverError("container lost: the job's folder is gone")
+            self._prepare_steps()
             return
-        self._begin(SETUP)
+        self._reporter.mark(StepStarted(step=SETUP, at=_now()))
+        found = self._situation()
         if not kept:
             if position.started:
                 await self._container.remove()
-            self._write_folder()
+            self._folder.create(event=msgspec.json.encode(found.contexts["github"].get("event") or {}))
         if self._folder.status(SETUP) is None:
             try:
                 async with asyncio.TaskGroup() as group:
@@ -170,13 +199,27 @@ class Executor:
             self._folder.finish_setup(container.result())
         else:
             self._container_started(self._folder.container)
-        self._stop(SETUP, Outcome.SUCCESS, 0)
+        self._reporter.mark(StepStopped(step=SETUP, outcome=Outcome.SUCCESS, exit_code=0, at=_now()))
+        self._prepare_steps()
 
-    def _write_folder(self) -> None:
-        job, root = self._assignment.job, self._driver.root(self._spec)
-        env = {**self._assignment.env, **job.env}
-        programs = {step.number: program(step, root=root, env=env) for step in job.steps}
-        self._folder.create(programs, log_limit=self._assignment.log_limit)
+    def _situation(self) -> Situation:
+        """Raises `ExpressionError` where the job's own environment cannot be evaluated."""
+        return situation(self._assignment, root=self._driver.root(self._spec), runner=self._site.name)
+
+    def _prepare_steps(self) -> None:
+        """The set-up is over; tell again what an earlier life told of the steps."""
+        found = self._situation()
+        job = {"container": {"id": self._folder.container, "network": ""}, "services": {}}
+        self._steps = JobSteps(
+            situation=replace(found, contexts={**found.contexts, "job": job}),
+            folder=self._folder,
+            container=self._container,
+            journal=self._journal,
+            tell=self._tell,
+        )
+        self._is_set_up = True
+        for entry in self._journal.entries:
+            self._tell(entry)
 
     async def _start_container(self) -> str:
         container = await self._container.start(self._say)
@@ -184,7 +227,7 @@ class Executor:
         return container
 
     def _container_started(self, container: str) -> None:
-        self._reporter.mark(ContainerStarted(container=container, driver=self._driver.name, at=datetime.now(UTC)))
+        self._reporter.mark(ContainerStarted(container=container, driver=self._driver.name, at=_now()))
 
     async def _say_how_long(self) -> None:
         """A sign of life now and then: a large repository or image may take longer than a runner may be silent."""
@@ -213,70 +256,105 @@ class Executor:
         self._folder.append_setup(line, least=position.offset if position.step == SETUP else 0)
 
     async def _run_steps(self) -> Verdict:
-        failed = False
-        for step in self._assignment.job.steps:
-            if step.number not in self._outcomes:
-                if not _wanted(step.condition, failed=failed):
-                    self._stop(step.number, Outcome.SKIPPED, None)
-                    continue
-                self._begin(step.number)
-                status = await self._finish_step(step.number)
-                self._stop(step.number, Outcome.FAILED if status else Outcome.SUCCESS, status)
-            if self._outcomes[step.number] is Outcome.FAILED and not step.continue_on_error:
-                failed = True
+        assert self._steps is not None
+        failed = await self._steps.run()
+        self._outputs = _checked(self._steps.outputs())
         return Verdict(outcome=Outcome.FAILED if failed else Outcome.SUCCESS)
 
-    async def _finish_step(self, step: int) -> int:
-        """Have the step run, unless it was, and wait for its exit status."""
-        pace = Pace()
-        told = float("-inf")
-        looked = time.monotonic()
-        while (status := self._folder.status(step)) is None:
-            now = time.monotonic()
-            if now - told >= INSPECT_EVERY and not self._folder.is_started(step) and self._folder.start(step):
-                told = now
-            if now - looked >= INSPECT_EVERY:
-                looked = now
-                lost = await self._container.lost()
-                if lost is not None and (status := self._folder.status(step)) is None:
-                    raise DriverError(f"container lost: {lost}")
-            await pace.wait()
-        return status
+    async def _go_on_ending(self, outcome: Outcome, *, kept: bool) -> Verdict:
+        """The end of a job that an earlier life of the runner began to bring to its end."""
+        if kept and outcome is not Outcome.ERRORED:
+            self._prepare_steps()
+            await self._run_last_steps(outcome)
+        return Verdict(outcome=outcome)
+
+    async def _run_last_steps(self, cut: Outcome) -> None:
+        """What runs after a cancel, as far as there is time for it; what goes wrong then does not matter any more."""
+        assert self._steps is not None
+        with suppress(TimeoutError, BuildsysError, ExpressionError):
+            async with asyncio.timeout(self._assignment.grace):
+                await self._steps.run(cut=cut)
+                self._outputs = _checked(self._steps.outputs())
 
     async def _end(self, verdict: Verdict) -> None:
         """Container gone, log read to its end, all steps and the job reported."""
         if self._interruption.cause is Cause.REVOKED:
             return
-        if self._interruption.cause is not None and self._current is not None:
-            await self._container.terminate(self._current, grace=self._assignment.grace)
+        if self._interruption.cause is Cause.REFUSED:
+            for begun in self._journal.open:
+                await self._container.terminate(begun.number, grace=self._assignment.grace)
         reason = await self._container.remove()
         if reason is not None:
             verdict = Verdict(outcome=Outcome.ERRORED, reason=reason)
-        if self._current is not None:
-            if verdict.reason is not None and self._current == SETUP:
+        if not self._is_set_up and SETUP not in self._assignment.position.stopped:
+            if verdict.reason is not None:
                 with suppress(OSError):  # a full disk has a reason, too, and no place for it
                     self._say(f"buildsys: error: {verdict.reason}")
-            self._stop(self._current, verdict.outcome, self._exit_code(self._current))
-        for step in self._assignment.job.steps:
-            if step.number not in self._outcomes:
-                self._stop(step.number, Outcome.SKIPPED, None)
-        reason = verdict.reason and storable(verdict.reason)
-        self._reporter.mark(JobStopped(outcome=verdict.outcome, reason=reason, at=datetime.now(UTC)))
+            self._reporter.mark(StepStopped(step=SETUP, outcome=verdict.outcome, exit_code=None, at=_now()))
+        self._end_steps(verdict.outcome)
+        self._reporter.mark(
+            JobStopped(
+                outcome=verdict.outcome,
+                reason=verdict.reason and storable(verdict.reason),
+                outputs={name: storable(value) for name, value in self._outputs.items()},
+                at=_now(),
+            )
+        )
+
+    def _end_steps(self, outcome: Outcome) -> None:
+        """Report the steps that were cut short, and those that did not run; the folder may be lost."""
+        for begun in self._journal.open:
+            code = self._exit_code(begun.number) if isinstance(begun.work, Run) else None
+            self._record(Ended(key=begun.key, number=begun.number, outcome=outcome, exit_code=code, at=_now()))
+        position = self._assignment.position
+        for number in reversed(position.started):
+            if number != SETUP and number not in position.stopped and number not in self._journal.order:
+                self._reporter.mark(StepStopped(step=number, outcome=outcome, exit_code=None, at=_now()))
+        for number in range(1, len(self._assignment.job.steps) + 1):
+            if str(number) not in self._journal.ended and number not in position.started:
+                self._record(Ended(key=str(number), number=number, outcome=Outcome.SKIPPED, at=_now()))
+
+    def _record(self, entry: Ended) -> None:
+        with suppress(OSError):  # a full disk: then it is told, and not remembered
+            self._journal.append(entry)
+        self._tell(entry)
 
     def _exit_code(self, step: int) -> int | None:
         """Of a step that was cut short: there may be none, or a forged one."""
         with suppress(DriverError):
-            return self._folder.status(step) if step != SETUP else None
+            return self._folder.status(step)
         return None
 
-    def _begin(self, step: int) -> None:
-        self._current = step
-        self._reporter.mark(StepStarted(step=step, at=datetime.now(UTC)))
+    def _tell(self, entry: Entry) -> None:
+        """Report what was written down."""
+        if isinstance(entry, Begun):
+            self._reporter.mark(
+                StepStarted(step=entry.number, name=storable(entry.name), parent=entry.parent, at=entry.at)
+            )
+        elif entry.number is not None:
+            self._reporter.mark(
+                StepStopped(
+                    step=entry.number,
+                    outcome=entry.outcome,
+                    exit_code=entry.exit_code,
+                    tolerated=entry.tolerated,
+                    summary=entry.summary,
+                    at=entry.at,
+                )
+            )
 
-    def _stop(self, step: int, outcome: Outcome, exit_code: int | None) -> None:
-        self._current = None
-        self._outcomes[step] = outcome
-        self._reporter.mark(StepStopped(step=step, outcome=outcome, exit_code=exit_code, at=datetime.now(UTC)))
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _checked(outputs: dict[str, str]) -> dict[str, str]:
+    """A job's outputs. Raises `ExpressionError` for more than are kept."""
+    if len(outputs) > MAX_JOB_OUTPUTS:
+        raise ExpressionError(f"the job has more than {MAX_JOB_OUTPUTS:,} outputs", at=0)
+    if size(outputs) > MAX_OUTPUTS:
+        raise ExpressionError(f"the job's outputs are larger than {MAX_OUTPUTS >> 20} MiB", at=0)
+    return outputs
 
 
 def container_name(installation: str, assignment: UUID) -> str:
@@ -288,7 +366,7 @@ def container_spec(assignment: Assignment, *, site: Site, folder: Path, runner: 
         name=container_name(site.installation, assignment.id),
         folder=folder,
         lifetime=max(assignment.remaining, 0.0) + assignment.grace + SPARE_LIFETIME,
-        image=assignment.job.image,
+        image=assignment.job.container.image if assignment.job.container else None,
         labels={
             "buildsys.installation": site.installation,
             "buildsys.runner": runner,
@@ -298,7 +376,3 @@ def container_spec(assignment: Assignment, *, site: Site, folder: Path, runner: 
         },
         limits=site.limits,
     )
-
-
-def _wanted(condition: Condition, *, failed: bool) -> bool:
-    return condition is Condition.ALWAYS or (condition is Condition.FAILURE) == failed

@@ -3,11 +3,13 @@
     JOBS/ASSIGNMENT/           0711: a job's own user passes through it, and sees nothing
         runner                 the id of the runner whose job this is, and the marker of its steps' logs
         setup/log              what the set-up says, kept in the shape of a step
+        journal                what was decided about the steps, and what came of it
+        notes-N                lines of the runner's own behind the log of step N
         container              the id of the container, once the set-up is over
         folder/                the job's folder, 0777; there once it is complete
 
-What a container could have touched is hostile. So everything in `folder/` is written before the container starts, and
-from then on it is only read, by descriptors that follow no link and wait for no FIFO.
+What a container could have touched is hostile. So once it has started, `folder/` is read and written by descriptors
+only that follow no link and wait for no FIFO; what is written there are new files, whatever had their names.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
@@ -34,6 +36,9 @@ SETUP = 0
 
 LARGEST_STATUS = 255
 """Of an exit status a parent sees eight bits (POSIX, wait())."""
+
+LONGEST_NOTES = 32 << 10
+"""Characters that the runner adds to the log of a step."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -72,20 +77,15 @@ class JobFolder:
             _put(self.private / "runner", f"{owner} {secrets.token_hex(16)}")
         return self.path.exists()
 
-    def create(self, programs: Mapping[int, Program], *, log_limit: int) -> None:
-        """Write everything that the container needs, all or nothing."""
+    def create(self, *, event: bytes = b"{}") -> None:
+        """Write everything that the container needs at first, all or nothing; `event` is the payload, as JSON."""
         (self.private / "container").unlink(missing_ok=True)
         fresh = self.private / "folder.new"
         remove_tree(fresh)
-        limits = self._limits(log_limit)
-        for name in ("", "workspace", "home", "tmp", "steps"):
+        for name in ("", "workspace", "home", "tmp", "tools", "steps"):
             _make_open(fresh / name)
-        for number, program in programs.items():
-            step = fresh / "steps" / str(number)
-            _make_open(step)
-            for name, content in (("run", program.run), ("script", program.script), ("limits", limits)):
-                (step / name).write_bytes(content)
-                (step / name).chmod(0o755 if name == "run" else 0o644)
+        (fresh / "event.json").write_bytes(event)
+        (fresh / "event.json").chmod(0o644)
         fresh.rename(self.path)
 
     @property
@@ -141,7 +141,7 @@ class JobFolder:
         May read all of the log. Notes replace those that were there.
         """
         at, begins_line = self._end_of_log(step, log_limit)
-        text = ("" if begins_line else "\n") + "".join(f"{line}\n" for line in lines)
+        text = ("" if begins_line else "\n") + "".join(f"{line}\n" for line in lines)[:LONGEST_NOTES]
         _put(self.private / f"notes-{step}", msgspec.json.encode(Notes(at=at, text=text)).decode())
 
     def notes(self, step: int) -> Notes | None:

@@ -21,7 +21,7 @@ import zstandard
 
 from buildsys.core.assignment import LogBatch
 from buildsys.runner.commands import LogCommands
-from buildsys.runner.folder import SETUP, JobFolder
+from buildsys.runner.folder import SETUP, JobFolder, Notes
 from buildsys.runner.forms import LONGEST
 from buildsys.runner.masking import Masked, StepMask
 
@@ -103,6 +103,8 @@ class LogFollower:
         if self.is_cut:
             return None
         now = time.monotonic()
+        if (notes := self._folder.notes(self.step)) is not None and self.offset >= notes.at:
+            return self._finish_notes(notes, now)
         self._read(now)
         end = self._folder.log_end(self.step) or b""
         found = self._data.find(end) if end else -1
@@ -118,6 +120,16 @@ class LogFollower:
             return self._release(self._noted(masked.text(known)), known, now, complete=True)
         cut = masked.cut(self._data.rfind(b"\n", 0, known) + 1) or masked.cut(known)
         return self._release(masked.text(cut), cut, now)
+
+    def _finish_notes(self, notes: Notes, now: float) -> LogBatch | None:
+        """What the runner itself has to say of the step, as if it stood where the log ends."""
+        self._data[:] = notes.text.encode()[self.offset - notes.at :]
+        self._held = None
+        length, room = len(self._data), self._limit - self.offset
+        if length > room:
+            return self._cut(room, now)
+        masked = self._look(length, complete=True)
+        return self._release(masked.text(length), length, now, complete=True)
 
     def _cut(self, length: int, now: float) -> LogBatch | None:
         """The next batch of a log that ends with its limit, `length` bytes from here, and in the last one a note."""

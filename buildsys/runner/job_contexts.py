@@ -6,7 +6,8 @@ Source: GitHub's contexts reference and "Default environment variables" in its v
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
 
@@ -42,10 +43,9 @@ WORDS = {
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a job is: the folder as its steps see it, its container and its runner."""
+    """Where a job is: the folder as its steps see it, and the runner's name."""
 
     root: PurePath
-    container: str = ""
     runner: str = ""
 
     @property
@@ -141,9 +141,19 @@ def variables(
     return {name: to_text(item) for name, item in value.items()}
 
 
-def job_environment(job: PlannedJob, contexts: Mapping[str, Value]) -> CaseSensitive:
+def job_environment(job: PlannedJob, contexts: Mapping[str, Value]) -> dict[str, str]:
     """The job's `env`: the workflow's, and over it the job's own. Raises `ExpressionError`."""
-    found = CaseSensitive()
+    found: dict[str, str] = {}
     for environment in job.environments:
-        found.update(variables(environment, {**contexts, "env": found}))
+        with told("the job's env"):
+            found.update(variables(environment, {**contexts, "env": CaseSensitive(found)}))
     return found
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """Have an `ExpressionError` say where it is."""
+    try:
+        yield
+    except ExpressionError as error:
+        raise ExpressionError(f"{where}: {error}", at=error.at) from error

@@ -92,6 +92,7 @@ class Journal:
         self.entries: list[Entry] = []
         self.begun: dict[str, Begun] = {}
         self.ended: dict[str, Ended] = {}
+        self._order: list[int] = []
         self._whole = 0
         for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
             if line.endswith(b"\n"):
@@ -118,7 +119,7 @@ class Journal:
     @property
     def order(self) -> tuple[int, ...]:
         """The steps' numbers as they began."""
-        return tuple(begun.number for begun in self.begun.values())
+        return tuple(self._order)
 
     @property
     def open(self) -> tuple[Begun, ...]:
@@ -133,5 +134,6 @@ class Journal:
         self.entries.append(entry)
         if isinstance(entry, Begun):
             self.begun[entry.key] = entry
+            self._order.append(entry.number)
         else:
             self.ended[entry.key] = entry

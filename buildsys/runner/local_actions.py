@@ -58,7 +58,9 @@ def input_values(
             value = text(str(declared.default), known, surroundings)
         values[name] = value or ""
     for name in by_name:
-        warnings.append(f"the action has no input {name[:80]!r}; it has {', '.join(action.inputs) or 'none'}")
+        warnings.append(
+            f"the action has no input {name[:80]!r}; it has {', '.join(list(action.inputs)[:20]) or 'none'}"
+        )
     return values, tuple(warnings)
 
 

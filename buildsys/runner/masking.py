@@ -44,6 +44,7 @@ class Masks:
         self.patterns = Patterns()
         self.known = {SETUP}
         self.closed: Place | None = None
+        self._turns = {SETUP: 0}
         self._added: dict[bytes, Place] = {}
         self._added_bytes = 0
         self.patterns.add({form for secret in secrets for form in forms(secret.encode())}, since=(SETUP, 0))
@@ -56,6 +57,10 @@ class Masks:
             self._added_bytes += len(value) if value not in self._added else 0
             self._added[value] = since
             self.patterns.add(forms(value), since=since)
+
+    def turn(self, step: int) -> int:
+        """Which of the job's steps it is, in the order in which they are asked for: that of time, not of numbers."""
+        return self._turns.setdefault(step, len(self._turns))
 
     def mask(self, text: str) -> str:
         """A text of the runner's own, without what is a secret by now."""
@@ -76,6 +81,7 @@ class StepMask:
 
     def __init__(self, masks: Masks, *, step: int, offset: int = 0) -> None:
         self.step = step
+        self._turn = masks.turn(step)
         self.offset = offset
         self.learned = offset
         self._masks = masks
@@ -86,7 +92,7 @@ class StepMask:
     @property
     def is_closed(self) -> bool:
         """Whether all of the output is masked from some place on."""
-        return self._masks.closed is not None and self._masks.closed[0] <= self.step
+        return self._masks.closed is not None and self._masks.closed[0] <= self._turn
 
     @property
     def is_in_command(self) -> bool:
@@ -114,12 +120,12 @@ class StepMask:
         first = len(self._behind)
         offset = self.offset - first
         beyond = len(text) + (not complete)
-        found, searched = self._masks.patterns.find(text, place=(self.step, offset), most=MOST_BEGINNINGS)
+        found, searched = self._masks.patterns.find(text, place=(self._turn, offset), most=MOST_BEGINNINGS)
         found += [(start - offset, end - offset) for start, end in self._values]
         if (command := self._reader.open) is not None and command.name == ADD_MASK:
             found.append((command.start - offset, beyond))
-        if (closed := self._masks.closed) is not None and closed[0] <= self.step:
-            found.append((closed[1] - offset if closed[0] == self.step else 0, beyond))
+        if (closed := self._masks.closed) is not None and closed[0] <= self._turn:
+            found.append((closed[1] - offset if closed[0] == self._turn else 0, beyond))
         begun = 0 if complete else self._masks.patterns.begun(text)
         held = min(searched, len(text) - (begun if patient or begun >= SHORTEST else 0))
         return Masked(text, first=first, runs=_runs(found, first=first, offset=offset), held=held)
@@ -135,7 +141,7 @@ class StepMask:
             if command.name == ADD_MASK:
                 self._values.append((command.start, command.end))
                 value = unescape(command.value) if command.is_whole else None
-                self._masks.add(value, since=(self.step, command.end))
+                self._masks.add(value, since=(self._turn, command.end))
 
 
 class Masked:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from buildsys.runner.commands import LogCommands
-from buildsys.runner.folder import SETUP, JobFolder
+from buildsys.runner.folder import JobFolder
 from buildsys.runner.masking import Masks, StepMask
 
 PIECE = 1 << 20
 
 
-def recall(masks: Masks, *, folder: JobFolder, step: int, offset: int, limit: int) -> tuple[StepMask, LogCommands]:
-    """The mask of a step as it is at a raw offset of its log, once `masks` know all that was printed before it.
+def learn(masks: Masks, *, folder: JobFolder, steps: Iterable[int], limit: int) -> None:
+    """Have `masks` know what was printed in these steps, which have ended, in the order in which they ran.
 
-    And the commands that were shown up to there. `limit` is how much of a log is kept. Of a log that was lost nothing
-    is known.
+    `limit` is how much of a log is kept. Of a log that was lost nothing is known.
     """
-    for earlier in range(SETUP + 1, step):
-        if earlier not in masks.known:
-            mask = StepMask(masks, step=earlier)
-            for data in _printed(folder, earlier, limit):
+    for step in steps:
+        if step not in masks.known:
+            mask = StepMask(masks, step=step)
+            for data in _printed(folder, step, limit):
                 mask.learn(data)
             mask.end()
+
+
+def recall(masks: Masks, *, folder: JobFolder, step: int, offset: int) -> tuple[StepMask, LogCommands]:
+    """The mask of a step as it is at a raw offset of its log, and the commands that were shown up to there.
+
+    `masks` know all that was printed before the step.
+    """
     mask, commands = StepMask(masks, step=step), LogCommands()
     rest = b""
     for data in _pieces(folder, step, offset):

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import structlog
 from msgspec.structs import replace
 
 from buildsys.core.assignment import (
+    MAX_STEP_NAME,
+    MAX_SUMMARY,
     Assignment,
     ContainerStarted,
     Item,
@@ -33,10 +36,11 @@ from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.follow import FLOOD, LogFollower, kept
 from buildsys.runner.identity import Identity
 from buildsys.runner.interruption import Cause, Interruption
+from buildsys.runner.journal import Journal
 from buildsys.runner.masking import Masks
 from buildsys.runner.orchestrator import Orchestrator
 from buildsys.runner.pace import Pace, backoff
-from buildsys.runner.recall import recall
+from buildsys.runner.recall import learn, recall
 from buildsys.runner.sequence import advance, counts
 
 Mark = ContainerStarted | StepStarted | StepStopped | JobStopped
@@ -64,13 +68,15 @@ class Reporter:
         identity: Identity,
         orchestrator: Orchestrator,
         interruption: Interruption,
+        journal: Journal,
     ) -> None:
         self._assignment = assignment
         self._folder = folder
         self._identity = identity
         self._orchestrator = orchestrator
         self._interruption = interruption
-        self._masks = Masks(assignment.secrets)
+        self._journal = journal
+        self._masks = Masks((*assignment.secrets, *assignment.named_secrets.values()))
         self._position = assignment.position
         self._left = assignment.log_left
         self._marks: list[Mark] = []
@@ -100,8 +106,10 @@ class Reporter:
 
     def _go_on(self) -> None:
         """Read again what an earlier life of the runner read, which may be much, up to where the reports stand."""
-        open_steps = set(self._position.started) - self._position.stopped.keys()
-        self._log(self._position, min(open_steps, default=max(self._position.started) + 1), 0)
+        if self._position.step in self._position.stopped:
+            self._learn(self._journal.order)
+        else:
+            self._log(self._position, self._position.step, 0)
 
     def _is_elsewhere(self) -> bool:
         """Whether the stored log of the open step ends at another place than where we read on."""
@@ -170,9 +178,19 @@ class Reporter:
                 await asyncio.sleep(backoff(attempt))
 
     def _masked(self, item: Item) -> Item:
-        if isinstance(item, JobStopped) and item.reason is not None:
-            return replace(item, reason=self._masks.mask(item.reason))
-        return item
+        """An item without what is a secret by now; of outputs that hold one only the names are told, as on GitHub."""
+        mask = self._masks.mask
+        match item:
+            case StepStarted(name=str() as name):
+                return replace(item, name=mask(name)[:MAX_STEP_NAME])
+            case StepStopped(summary=str() as summary):
+                return replace(item, summary=mask(summary)[:MAX_SUMMARY])
+            case JobStopped(reason=reason, outputs=outputs):
+                shown = {name: value for name, value in outputs.items() if mask(value) == value}
+                withheld = tuple(name for name in outputs if name not in shown)
+                return replace(item, reason=reason and mask(reason), outputs=shown, withheld=withheld)
+            case _:
+                return item
 
     def _gather(self) -> list[Item]:
         """What to send now: empty while nothing is due."""
@@ -183,8 +201,11 @@ class Reporter:
         items: list[Item] = []
         position, sent = self._position, 0
         for mark in pending:
-            if isinstance(mark, StepStopped) and mark.step in position.started:
-                while (batch := self._log(position, mark.step, sent).finish()) is not None:
+            over = (
+                mark.step if isinstance(mark, StepStopped) else mark.parent if isinstance(mark, StepStarted) else None
+            )
+            if over == position.step and over in position.started:
+                while (batch := self._log(position, over, sent).finish()) is not None:
                     items.append(batch)
                     position, sent = advance(position, batch), sent + batch.end - batch.offset
                     if sent >= FLOOD:
@@ -233,6 +254,9 @@ class Reporter:
                 return None
         return None
 
+    def _learn(self, steps: Sequence[int]) -> None:
+        learn(self._masks, folder=self._folder, steps=steps, limit=kept(self._assignment.log_limit))
+
     def _log(self, position: Position, step: int, sent: int) -> LogFollower:
         """The log of a step as it goes on behind a position, `sent` bytes of output behind the stored one."""
         offset, is_cut = (position.offset, position.cut) if position.step == step else (0, False)
@@ -241,7 +265,9 @@ class Reporter:
             if follower is not None:
                 follower.close()
             limit = self._assignment.log_limit
-            mask, commands = recall(self._masks, folder=self._folder, step=step, offset=offset, limit=kept(limit))
+            order = self._journal.order
+            self._learn(order[: order.index(step)] if step in order else order if step != SETUP else ())
+            mask, commands = recall(self._masks, folder=self._folder, step=step, offset=offset)
             follower = LogFollower(folder=self._folder, mask=mask, commands=commands, log_limit=limit, is_cut=is_cut)
             self._follower = follower
         follower.allow(self._left - sent)

@@ -17,7 +17,7 @@ import structlog
 
 from buildsys.core.assignment import Assignment, Poll, PollReply, Position
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
-from buildsys.core.plan import JobPlan
+from buildsys.core.planned import PlannedJob
 from buildsys.errors import BuildsysError, DriverError, Forbidden, Unauthorized
 from buildsys.runner.container import JobContainer, delete
 from buildsys.runner.errors import first_error
@@ -76,6 +76,7 @@ class Runner:
         self._site = Site(
             installation=config.installation,
             jobs=config.jobs,
+            name=config.name,
             limits=config.limits,
             allow_local_repositories=config.allow_local_repositories,
         )
@@ -237,7 +238,7 @@ class Runner:
         if id in self._jobs:
             self._jobs[id].interrupt(cause)
 
-    def _driver(self, job: JobPlan) -> Driver:
+    def _driver(self, job: PlannedJob) -> Driver:
         named = [driver for driver in self._drivers if driver.name in job.runs_on]
         return (named or self._drivers)[0]
 

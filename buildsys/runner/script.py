@@ -8,69 +8,53 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
-from pathlib import PurePath, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
-from buildsys.core.plan import StepPlan
 from buildsys.errors import Invalid
 from buildsys.runner.folder import Program
+from buildsys.runner.shells import launch
 
-SHELLS = {
-    "sh": "sh -e {0}",
-    "bash": "bash --noprofile --norc -eo pipefail {0}",
-    "python": "python3 {0}",
-}
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+EXPORTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""The names of variables that a shell can export (POSIX, "Name")."""
 
 
-def program(step: StepPlan, *, root: PurePath, env: Mapping[str, str]) -> Program:
-    """The files of a step that sees its job's folder at `root`; `env` is the job's, over which the step's own goes.
+def program(
+    script: str,
+    *,
+    shell: str | None,
+    variables: Mapping[str, str],
+    paths: Sequence[str],
+    directory: PurePath,
+    place: PurePath,
+) -> Program:
+    """The files of a step whose own folder it sees at `place`; `paths` go before all that is in PATH.
 
-    HOME and TMPDIR are the job's, PATH is the image's, CI is `true`, unless `env` says otherwise; git trusts the
-    workspace whoever owns it. Raises `Invalid` for a name that no shell can export, a value with a NUL, a shell
-    template without `{0}` and a directory outside the workspace.
+    PATH is the image's unless `variables` has one. Raises `Invalid` for a name that no shell can export, for a NUL, and
+    for a shell that there is not.
     """
-    workspace = root / "workspace"
-    directory = workspace / _inside(step.working_directory)
-    variables = {
-        "HOME": str(root / "home"),
-        "TMPDIR": str(root / "tmp"),
-        "CI": "true",
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "safe.directory",
-        "GIT_CONFIG_VALUE_0": str(workspace),
-        **env,
-        **step.env,
-    }
     lines = ["#!/bin/sh", f'export PATH="${{PATH:-{DEFAULT_PATH}}}"']
     lines += [_export(name, value) for name, value in variables.items()]
-    lines += [f"cd -- {shlex.quote(str(directory))} || exit 1"]
-    lines += [f"exec {_command(step.shell, root / 'steps' / str(step.number) / 'script')}"]
-    script = step.run if step.run.endswith("\n") else step.run + "\n"
-    return Program(run="\n".join([*lines, ""]).encode(), script=script.encode())
+    if paths:
+        lines.append(f'export PATH={_quoted("GITHUB_PATH", ":".join(paths))}:"$PATH"')
+    lines.append(f"cd -- {_quoted('the working directory', str(directory))} || exit 1")
+    lines += launch(shell, place / "script")
+    script = script.replace("\r\n", "\n")
+    return Program(
+        run="\n".join([*lines, ""]).encode(errors="replace"),
+        script=(script if script.endswith("\n") else script + "\n").encode(errors="replace"),
+    )
 
 
 def _export(name: str, value: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise Invalid(f"not the name of an environment variable: {name!r}")
+    if not EXPORTED.fullmatch(name):
+        raise Invalid(f"not the name of an environment variable: {name[:80]!r}")
+    return f"export {name}={_quoted(f'the environment variable {name}', value)}"
+
+
+def _quoted(what: str, value: str) -> str:
     if "\0" in value:
-        raise Invalid(f"the environment variable {name} contains a NUL")
-    return f"export {name}={shlex.quote(value)}"
-
-
-def _command(shell: str, script: PurePath) -> str:
-    template = SHELLS.get(shell, shell)
-    if "{0}" not in template:
-        raise Invalid(
-            f"unknown shell {shell!r}: use one of {', '.join(SHELLS)}, or a command with {{0}} for the script"
-        )
-    return shlex.join(word.replace("{0}", str(script)) for word in shlex.split(template))
-
-
-def _inside(directory: str) -> PurePosixPath:
-    path = PurePosixPath(directory)
-    if path.is_absolute() or ".." in path.parts or "\0" in directory:
-        raise Invalid(f"the working directory {directory!r} is outside the workspace")
-    return path
+        raise Invalid(f"{what} contains a NUL")
+    return shlex.quote(value)

@@ -32,7 +32,7 @@ from buildsys.runner.hash_files import FileHasher
 from buildsys.runner.job_contexts import Place, base_variables, text, variables
 from buildsys.runner.journal import Compose, Run, Say
 from buildsys.runner.local_actions import input_values, read_action
-from buildsys.runner.step_program import EXPORTED, program
+from buildsys.runner.script import EXPORTED, program
 
 LONGEST_NAME = 255
 LONGEST_MINUTES = 7200.0

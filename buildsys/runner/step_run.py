@@ -25,7 +25,7 @@ from buildsys.errors import BuildsysError, DriverError
 from buildsys.runner.container import JobContainer
 from buildsys.runner.folder import JobFolder
 from buildsys.runner.hash_files import FileHasher
-from buildsys.runner.job_contexts import WORDS, text
+from buildsys.runner.job_contexts import WORDS, text, told
 from buildsys.runner.journal import FIRST_WITHIN, Begun, Compose, Ended, Entry, Journal, Run, Say
 from buildsys.runner.local_actions import STEP_CONTEXTS
 from buildsys.runner.pace import Pace
@@ -90,7 +90,11 @@ class JobSteps:
         """The job's outputs, as far as its steps have run. Raises `ExpressionError`."""
         around = self._around(self._top)
         contexts = {**around.contexts, "env": around.env}
-        return {name: text(template, contexts, around.status) for name, template in self._situation.job.outputs.items()}
+        outputs = {}
+        for name, template in self._situation.job.outputs.items():
+            with told(f"the job's output {name}"):
+                outputs[name] = text(template, contexts, around.status)
+        return outputs
 
     def close(self) -> None:
         """End what is going on in threads."""

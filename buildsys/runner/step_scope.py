@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
 
+from buildsys.core.assignment import Assignment
 from buildsys.core.build import Outcome
 from buildsys.core.definition import Defaults, Step, Uses
 from buildsys.core.planned import PlannedJob
-from buildsys.runner.job_contexts import WORDS, Place
+from buildsys.runner.job_contexts import (
+    WORDS,
+    Place,
+    fixed_variables,
+    job_contexts,
+    job_environment,
+    told,
+    variables,
+)
 from buildsys.runner.journal import Ended
 
 
@@ -31,6 +41,31 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     fixed: dict[str, str]
     grace: float
     log_limit: int
+
+
+def situation(assignment: Assignment, *, root: PurePath, runner: str) -> Situation:
+    """What is known of an assignment whose folder its steps see at `root`.
+
+    Raises `ExpressionError` where the environment of the job, or of its container, cannot be evaluated.
+    """
+    job = assignment.job
+    place = Place(root=root, runner=runner)
+    contexts = job_contexts(job, place, assignment.named_secrets)
+    env = job_environment(job, contexts)
+    with told("the container's env"):
+        of_container = variables(job.container.env, {**contexts, "env": env}) if job.container else {}
+    fixed = fixed_variables(contexts, assignment.env)
+    given = {**of_container, **assignment.env}
+    return Situation(
+        job=job,
+        place=place,
+        contexts=contexts,
+        env=dict(env),
+        given={name: value for name, value in given.items() if name not in fixed},
+        fixed=fixed,
+        grace=assignment.grace,
+        log_limit=assignment.log_limit,
+    )
 
 
 @dataclass(slots=True)

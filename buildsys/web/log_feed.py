@@ -30,6 +30,9 @@ HEARTBEAT = 15.0
 WINDOW = 1 << 20
 """Bytes of encoded events kept for each followed build."""
 
+SHARE = 128 << 10
+"""Bytes of events after which a follower gets no further one at once: until it takes them, they are copied for it."""
+
 RECORDS = 16
 """How many records are read at first; each may stand for 1 MiB."""
 
@@ -152,7 +155,7 @@ class _Followed:
             self.wake()
 
     async def behind(self, cursor: int) -> Sequence[Event] | None:
-        """The events behind the cursor once there are any, none after a quiet time, None: they have left the window.
+        """The next events behind the cursor once there are any, none after a quiet time, None: they left the window.
 
         Raises what ended the reader, if it failed.
         """
@@ -162,11 +165,15 @@ class _Followed:
             self.reader.result()
         if cursor < self._start:
             return None
-        batch: deque[Event] = deque()
+        missed: deque[Event] = deque()
         for each in reversed(self._events):
             if each.last <= cursor:
                 break
-            batch.appendleft(each)
+            missed.appendleft(each)
+        batch, size = list[Event](), 0
+        while missed and size < SHARE:
+            batch.append(missed.popleft())
+            size += len(batch[-1].encoded)
         return batch
 
     def wake(self) -> None:

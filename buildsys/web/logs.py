@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
@@ -31,7 +32,7 @@ WRITE = 256 << 10
 """Bytes of streamed text that are handed over at once."""
 
 LOOK_AGAIN = 5.0
-"""Seconds of a lively stream between two looks at its reader's token; a quiet one looks with each heartbeat."""
+"""Most seconds of a lively stream between two looks at its reader's token; a quiet one looks with each heartbeat."""
 
 
 class LogPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,12 +96,12 @@ class LogRoutes:
         await response.prepare(request)
         await response.write(packing.pack(b"retry: 1000\n\n"))
         async with contextlib.aclosing(self._feed.events(reading.build, after=reading.after)) as batches:
-            looked = time.monotonic()
+            look_at = _next_look()
             async for batch in batches:
-                if not batch or time.monotonic() - looked >= LOOK_AGAIN:
+                if not batch or time.monotonic() >= look_at:
                     if not await self._authentication.still_admits(request, ADMIN):
                         break
-                    looked = time.monotonic()
+                    look_at = _next_look()
                 chosen = b"".join(event.encoded for event in batch if reading.wanted.admits(event))
                 await response.write(await pack(packing, chosen or b":\n\n"))
         await response.write_eof(packing.finish())
@@ -112,7 +113,7 @@ class LogRoutes:
         Breaks off once its reader's token is valid no more.
         """
         response, packing = stream(TEXT, coding), packer("identity" if coding == "zstd" else coding)
-        looked = time.monotonic()
+        look_at = _next_look()
         async with (
             contextlib.aclosing(self._parts(reading, _frame if coding == "zstd" else _printed)) as parts,
             contextlib.aclosing(ahead(parts)) as ready,
@@ -120,10 +121,10 @@ class LogRoutes:
             async for part in ready:
                 await response.prepare(request)
                 await response.write(await pack(packing, part))
-                if time.monotonic() - looked >= LOOK_AGAIN:
+                if time.monotonic() >= look_at:
                     if not await self._authentication.still_admits(request, ADMIN):
                         raise Unauthorized("the token has been revoked or has expired")
-                    looked = time.monotonic()
+                    look_at = _next_look()
         await response.prepare(request)
         await response.write_eof(packing.finish())
         return response
@@ -151,6 +152,11 @@ class LogRoutes:
         pieces, next, end = await self._source.part(reading, limit)
         found = [entry for piece in pieces for entry in entries(piece)]
         return await packed(json_response(LogPart(entries=found, next=next, end=end)), coding)
+
+
+def _next_look() -> float:
+    """When to look at a reader's token again: the readers of a log come at once, and are not all to look at once."""
+    return time.monotonic() + LOOK_AGAIN * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the load, hides nothing
 
 
 def _joined(pieces: Sequence[Piece], form: Callable[[Piece], bytes]) -> bytes:

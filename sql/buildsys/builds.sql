@@ -117,5 +117,5 @@ FROM jsonb_to_recordset(:steps::jsonb) AS s (job text, number integer, name text
 -- What the build's actor knows of a step now; a stopped step never changes.
 UPDATE steps
 SET name = :name, state = :state, outcome = :outcome, exit_code = :exit_code, started_at = :started_at,
-    stopped_at = :stopped_at
+    stopped_at = :stopped_at, tolerated = :tolerated, summary = :summary
 WHERE build = :build AND job = :job AND number = :number AND state <> 'stopped';

@@ -27,7 +27,8 @@ from buildsys.core.assignment import (
     StepStopped,
 )
 from buildsys.core.build import Outcome
-from buildsys.core.plan import JobPlan, StepPlan
+from buildsys.core.definition import Environment, Script, Step
+from buildsys.core.planned import PlannedJob
 from buildsys.errors import Unavailable
 
 
@@ -41,6 +42,8 @@ class Job:
         self.batches: list[LogBatch] = []
         self.printed = 0
         self.codes: dict[int, int | None] = {}
+        self.named: dict[int, StepStarted] = {}
+        self.ends: dict[int, StepStopped] = {}
         self.stopped: JobStopped | None = None
 
     def add(self, item: Item) -> bool:
@@ -51,7 +54,9 @@ class Job:
             case ContainerStarted():
                 self.position = replace(position, container=position.container or item.container)
             case StepStarted() if item.step not in position.started:
-                assert set(position.started) <= set(position.stopped), "two steps at a time"
+                around = set(position.started) - set(position.stopped)
+                assert around == self.around(item.parent), "two steps at a time"
+                self.named[item.step] = item
                 self.position = replace(
                     position, step=item.step, offset=0, cut=False, started=(*position.started, item.step)
                 )
@@ -73,10 +78,15 @@ class Job:
             case StepStopped() if item.step not in position.stopped:
                 assert (item.outcome is Outcome.SKIPPED) == (item.step not in position.started)
                 self.codes[item.step] = item.exit_code
+                self.ends[item.step] = item
                 self.position = replace(position, stopped={**position.stopped, item.step: item.outcome})
             case JobStopped() if self.stopped is None and set(position.started) <= set(position.stopped):
                 self.stopped = item
         return True
+
+    def around(self, step: int | None) -> set[int]:
+        """A step and the actions that it is within."""
+        return {step, *self.around(self.named[step].parent)} if step is not None else set()
 
     @property
     def outcomes(self) -> dict[int, Outcome]:
@@ -189,21 +199,36 @@ class MemoryOrchestrator:
         return self._random.random() < self._faults
 
 
+def script(
+    run: str,
+    *,
+    name: str | None = None,
+    shell: str = "sh",
+    working_directory: str | None = None,
+    condition: str = "",
+    env: Environment | None = None,
+    continue_on_error: bool = False,
+) -> Step:
+    """A step that runs a script."""
+    return Step(
+        action=Script(run=run, shell=shell, working_directory=working_directory),
+        name=name or run[:20],
+        condition=condition,
+        env=env or {},
+        continue_on_error=continue_on_error,
+    )
+
+
 def assignment(
-    *steps: str | StepPlan, env: dict[str, str] | None = None, limit: float = 60.0, **fields: object
+    *steps: str | Step, env: dict[str, str] | None = None, limit: float = 60.0, **fields: object
 ) -> Assignment:
     """A job of these steps; a text is the script of one."""
-    plans = tuple(
-        replace(step, number=number)
-        if isinstance(step, StepPlan)
-        else StepPlan(number=number, name=step[:20], run=step)
-        for number, step in enumerate(steps, 1)
-    )
+    scripts = tuple(step if isinstance(step, Step) else script(step) for step in steps)
     whole = {
         "id": uuid4(),
         "build": uuid4(),
         "project": "tests",
-        "job": JobPlan(id="job", name="job", steps=plans),
+        "job": PlannedJob(id="job", name="job", runs_on=(), contexts={}, steps=scripts),
         "source": None,
         "env": env or {},
         "deadline": datetime.now(UTC) + timedelta(seconds=limit),

@@ -8,12 +8,10 @@ from uuid import uuid4
 import zstandard
 
 from buildsys.core.assignment import LogBatch
-from buildsys.core.plan import StepPlan
-from buildsys.runner.folder import JobFolder
+from buildsys.runner.folder import JobFolder, Program
 from buildsys.runner.follow import LogFollower, kept
 from buildsys.runner.masking import Masks
-from buildsys.runner.recall import recall
-from buildsys.runner.script import program
+from buildsys.runner.recall import learn, recall
 
 STEP = 2
 EARLIER = 1
@@ -23,8 +21,9 @@ def new_folder(jobs: Path) -> JobFolder:
     """Of a job with two steps."""
     folder = JobFolder(jobs=jobs, assignment=uuid4())
     folder.claim("owner")
-    script = program(StepPlan(number=STEP, name="step", run="true"), root=folder.path, env={})
-    folder.create({EARLIER: script, STEP: script}, log_limit=1 << 30)
+    folder.create()
+    for number in (EARLIER, STEP):
+        folder.add_step(number, Program(run=b"true\n", script=b"true\n"), log_limit=1 << 30)
     return folder
 
 
@@ -34,7 +33,9 @@ def step(folder: JobFolder, number: int = STEP) -> Path:
 
 def follower(folder: JobFolder, *secrets: str, offset: int = 0, log_limit: int = 1 << 30) -> LogFollower:
     """As a runner that was just started has it."""
-    mask, commands = recall(Masks(secrets), folder=folder, step=STEP, offset=offset, limit=kept(log_limit))
+    masks = Masks(secrets)
+    learn(masks, folder=folder, steps=(EARLIER,), limit=kept(log_limit))
+    mask, commands = recall(masks, folder=folder, step=STEP, offset=offset)
     return LogFollower(folder=folder, mask=mask, commands=commands, log_limit=log_limit)
 
 

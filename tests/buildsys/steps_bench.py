@@ -7,6 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from msgspec.structs import replace
+from runner_orchestrator import assignment
+
 from buildsys.adapters.process import ProcessDriver, jobs_folder
 from buildsys.core.build import Outcome
 from buildsys.core.definition import Script, Step, Uses
@@ -15,10 +18,9 @@ from buildsys.core.planned import PlannedJob
 from buildsys.core.workflow_file import decode_workflow
 from buildsys.runner.container import JobContainer
 from buildsys.runner.folder import JobFolder
-from buildsys.runner.job_contexts import Place, fixed_variables, job_contexts, job_environment
 from buildsys.runner.journal import Begun, Ended, Entry, Journal
 from buildsys.runner.step_run import JobSteps
-from buildsys.runner.step_scope import Situation
+from buildsys.runner.step_scope import situation
 
 GITHUB = {
     "repository": "octo/hello",
@@ -83,13 +85,12 @@ class StepsBench:
         self.planned = planned
         self.files = files or {}
         self.secrets = {"TOKEN": "hunter2hunter2"}
-        self.env: dict[str, str] = {}
         self.grace = 2.0
         self.told: list[Entry] = []
 
     async def __aenter__(self) -> Self:
         self.folder.claim("runner")
-        self.folder.create({}, log_limit=LOG_LIMIT)
+        self.folder.create()
         for name, content in self.files.items():
             path = self.workspace / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,23 +118,12 @@ class StepsBench:
 
     def life(self) -> JobSteps:
         """The steps as a runner that was started again has them: from what is on the disk."""
-        place = Place(root=self.driver.root(self.spec), container="c1", runner="tester")
-        contexts = job_contexts(self.planned, place, self.secrets)
-        given = {"GITHUB_SHA": GITHUB["sha"], "GITHUB_REPOSITORY": "octo/hello", **self.env}
-        fixed = fixed_variables(contexts, given)
-        situation = Situation(
-            job=self.planned,
-            place=place,
-            contexts={**contexts, "job": {"container": {"id": "c1"}, "services": {}}},
-            env=job_environment(self.planned, contexts),
-            given={name: value for name, value in given.items() if name not in fixed},
-            fixed=fixed,
-            grace=self.grace,
-            log_limit=LOG_LIMIT,
-        )
+        given = {"GITHUB_SHA": GITHUB["sha"], "GITHUB_REPOSITORY": "octo/hello"}
+        offered = assignment(job=self.planned, env=given, named_secrets=self.secrets, grace=self.grace)
+        found = situation(replace(offered, log_limit=LOG_LIMIT), root=self.driver.root(self.spec), runner="tester")
         self.journal = Journal(self.folder.private / "journal")
         self.steps = JobSteps(
-            situation=situation,
+            situation=found,
             folder=self.folder,
             container=self.container,
             journal=self.journal,

@@ -146,6 +146,43 @@ def test_output_is_taken_only_where_the_stored_output_ends() -> None:
     assert [record.source for record in life.records if record.kind == "lines"] == [(0, 10), (10, 15)]
 
 
+def gaps(life: BuildLife) -> list[tuple[str | None, int | None, str]]:
+    return [(r.job, r.step, (r.data or {})["reason"]) for r in life.records if r.kind == "gap"]
+
+
+def test_a_job_that_ends_without_the_end_of_its_step_has_a_gap_there() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+    for item in (
+        StepStarted(step=0, at=NOW),
+        StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=NOW),
+        StepStarted(step=1, at=NOW),
+        JobStopped(outcome=Outcome.ERRORED, at=NOW, reason="a report was refused"),
+    ):
+        assert apply(life, job, item)
+    assert gaps(life) == [("a", 1, "a report was refused")]
+    kinds = [record.kind for record in life.records]
+    assert kinds[-4:] == ["gap", "step_stopped", "job_stopped", "end"]
+
+
+def test_a_job_that_ends_between_two_steps_has_a_gap_at_the_next() -> None:
+    """The refused report may have been the one that began the step."""
+    life = started(a=())
+    job = claimed(life, "a")
+    apply(life, job, StepStarted(step=0, at=NOW))
+    apply(life, job, StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=NOW))
+    apply(life, job, JobStopped(outcome=Outcome.ERRORED, at=NOW))
+    assert gaps(life) == [("a", 1, "the end of the step is not known")]
+
+
+def test_a_job_that_is_told_to_its_end_has_no_gap() -> None:
+    life = started(a=(), b=())
+    run(life, "a", Outcome.FAILED)
+    life.order_stop(Outcome.CANCELED, NOW)
+    assert life.is_stopped
+    assert gaps(life) == []
+
+
 def test_cancel_ends_jobs_nobody_holds_at_once_and_waits_for_the_others() -> None:
     life = started(a=(), b=(), c=("a",))
     job = claimed(life, "a")

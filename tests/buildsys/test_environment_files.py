@@ -157,7 +157,7 @@ def test_a_flood_of_names_is_refused() -> None:
 def folder(tmp_path: Path) -> JobFolder:
     folder = JobFolder(jobs=tmp_path, assignment=uuid4())
     folder.claim("runner")
-    folder.create({}, log_limit=4096)
+    folder.create()
     folder.add_step(1, Program(run=b"#!/bin/sh\n", script=b"true\n"), log_limit=4096)
     return folder
 

@@ -91,7 +91,7 @@ def test_nothing_left_is_told_to_who_prints(folder: JobFolder) -> None:
 
 def test_a_log_that_was_cut_stays_so(folder: JobFolder) -> None:
     append(folder, b"hello\n")
-    mask, commands = recall(Masks(()), folder=folder, step=STEP, offset=2, limit=1 << 30)
+    mask, commands = recall(Masks(()), folder=folder, step=STEP, offset=2)
     log = LogFollower(folder=folder, mask=mask, commands=commands, log_limit=1 << 30, is_cut=True)
     assert (log.take(eager=True), log.finish()) == (None, None)
 

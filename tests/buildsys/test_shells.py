@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from buildsys.errors import Invalid
+from buildsys.runner.script import program
 from buildsys.runner.shells import launch
-from buildsys.runner.step_program import program
 
 SCRIPT = PurePosixPath("/buildsys/steps/1/script")
 

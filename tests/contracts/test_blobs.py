@@ -187,7 +187,7 @@ class TestBucket:
                 await keys(blobs)
 
     async def test_no_server(self) -> None:
-        async with S3Blobs(Bucket(name="b", endpoint="http://127.0.0.1:1")) as blobs:
+        async with S3Blobs(Bucket(name="b", endpoint="http://127.0.0.1:1"), patience=1.0) as blobs:
             with pytest.raises(BlobsUnavailable, match="does not answer"):
                 await blobs.read("a", 0, 1)
 

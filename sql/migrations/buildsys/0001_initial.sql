@@ -141,7 +141,9 @@ CREATE TABLE steps (
     parent     integer, -- the step whose action it is within
     state      text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running', 'stopped')),
     outcome    text,
+    tolerated  boolean NOT NULL DEFAULT false, -- it failed, and that is none of the job
     exit_code  integer,
+    summary    text, -- what it wrote for people, in Markdown
     started_at timestamptz,
     stopped_at timestamptz,
     PRIMARY KEY (build, job, number),

@@ -90,14 +90,14 @@ class Installation:
     def __init__(self, folder: Path, postgres: EmbeddedPostgres) -> None:
         self.folder = folder
         self.postgres = postgres
-        self.longest = 0.0
+        self.longest = (0.0, "")
 
     @property
     def parts(self) -> list[Part]:
         return [self.api, *self.orchestrators, self.runner]
 
     async def ask(self, path: str, **headers: str) -> bytes:
-        """What the API answers, once it does; `longest` is how long that has taken at most."""
+        """What the API answers, once it does; `longest` is how long that has taken at most, and why."""
         failed: Counter[str] = Counter()
         began = asyncio.get_running_loop().time()
 
@@ -120,7 +120,7 @@ class Installation:
             answered: tuple[bytes] = await until(answer, within=ANSWERED)
         except TimeoutError:
             raise AssertionError(f"no answer to {path} in {ANSWERED:g} s: {dict(failed)}") from None
-        self.longest = max(self.longest, asyncio.get_running_loop().time() - began)
+        self.longest = max(self.longest, (asyncio.get_running_loop().time() - began, f"{path}: {dict(failed)}"))
         return answered[0]
 
     async def push(self, secret: str, **push: Any) -> None:

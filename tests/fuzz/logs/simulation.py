@@ -43,7 +43,7 @@ async def simulate(folder: Path, chance: random.Random, *, seconds: float, in_bu
         landed = saboteur.landed + running.reports.landed
         print(f"landed {dict(landed)}, missed {dict(saboteur.missed)}")
         print(f"builds {len(run.transcripts)}, steps {len(witness.printed)}, {dict(run.counts)}")
-        print(f"longest until an answer {running.longest:.1f} s")
+        print("longest until an answer {:.1f} s, {}".format(*running.longest))
         assert not saboteur.outstanding, f"never while lines were under way: {saboteur.outstanding}"
         assert landed.total() >= seconds / 5
         assert run.counts["read from rows"] > 0
