@@ -74,7 +74,7 @@ class Inbox:
 
     async def built(self, id: str) -> list[Build]:
         delivery = await self.settled(id)
-        assert (delivery.outcome, delivery.reason) == ("built", None)
+        assert (delivery.outcome, delivery.reason) == ("built", None), delivery.reason
         return [await self.bench.builds.get(build) for build in delivery.builds]
 
     async def attempts(self, id: str, count: int) -> None:

@@ -74,6 +74,9 @@ class Builder:
         made = await queue_build(
             self._builds, project.id, WORKFLOW, commit=commit or COMMIT, title="Change", time_limit=60.0, branch=branch
         )
+        await self._database.pool.execute(
+            "INSERT INTO steps (build, job, number, name) VALUES ($1, 'j', 0, 'Set up job'), ($1, 'j', 1, 's')", made
+        )
         return [made]
 
     async def cancel(self, build: UUID, *, by: str) -> None:
@@ -190,7 +193,7 @@ class Site:
         return await self.stores.projects.create(name, ProjectSettings(repository="https://git.example/shop.git"))
 
     async def build(self, project: Project) -> UUID:
-        return (await self.builder.start(project, branch=None, commit=None))[0]
+        return (await self.builder.start(project, branch=None, commit=None, inputs={}, by=""))[0]
 
     async def log(self) -> Log:
         """The log of a new build of a new project."""
