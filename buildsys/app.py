@@ -140,6 +140,7 @@ class App:
             logs=Logs(database=database),
             archives=archives,
             blobs=await open_blobs(stack, config, self.folder.part("blobs")),
+            installation=self._derived_key("blobs").hex()[:32],
         )
         stores = self.stores = Stores(
             projects=Projects(database=database, cipher=cipher),

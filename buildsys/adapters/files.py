@@ -11,10 +11,11 @@ import contextlib
 import errno
 import os
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from buildsys.core.blobs import BlobExists, BlobMissing, BlobsUnavailable, check_key
+from buildsys.core.blobs import Blob, BlobExists, BlobMissing, BlobsUnavailable, check_key
 
 WRITING = ".writing"
 
@@ -58,10 +59,11 @@ class FileBlobs:
         with self._named_errors(key), contextlib.suppress(FileNotFoundError):
             await asyncio.to_thread(self._path(key).unlink)
 
-    async def keys(self, prefix: str) -> AsyncIterator[str]:
-        for key in await asyncio.to_thread(self._keys):
-            if key.startswith(prefix):
-                yield key
+    async def objects(self, prefix: str) -> AsyncIterator[Blob]:
+        with self._named_errors(prefix):
+            found = await asyncio.to_thread(self._objects, prefix)
+        for blob in found:
+            yield blob
 
     def sweep(self) -> None:
         """Remove what a crash left half written."""
@@ -71,9 +73,13 @@ class FileBlobs:
     def _path(self, key: str) -> Path:
         return self._folder / check_key(key)
 
-    def _keys(self) -> list[str]:
-        files = (path for path in self._folder.rglob("*") if path.is_file())
-        return [str(path.relative_to(self._folder)) for path in files if path.parent.name != WRITING]
+    def _objects(self, prefix: str) -> list[Blob]:
+        found: list[Blob] = []
+        for path in self._folder.rglob("*"):
+            key = str(path.relative_to(self._folder))
+            if key.startswith(prefix) and path.is_file() and path.parent.name != WRITING:
+                found.append(Blob(key=key, made_at=datetime.fromtimestamp(path.stat().st_mtime, UTC)))
+        return found
 
     @contextlib.contextmanager
     def _named_errors(self, key: str) -> Iterator[None]:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID, uuid4
 
+import msgspec
 import structlog
 
 from buildsys.core.archive import ArchiveWriter, BadArchive, Page, Place, Root, read_page, records, span
@@ -40,6 +43,8 @@ REMEMBERED = 64
 
 log = structlog.get_logger(__name__)
 
+_KEY = re.compile(r"[^/]+/logs/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[0-9a-f]{32}")
+
 
 class LogDeleted(BuildsysError):
     """The log was deleted by a rule of retention, which the message names."""
@@ -55,13 +60,26 @@ class StoredLogs(LogReader, Protocol):
         """Delete the first records of an archived log, at most `size`; how many there were."""
 
 
-class LogArchive:
-    """Reads logs wherever they are, and archives them. Without `blobs` it archives none."""
+class LogObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that holds a build's log, or is what a late or ended attempt to archive it left."""
 
-    def __init__(self, *, logs: StoredLogs, archives: Archives, blobs: Blobs | None) -> None:
+    build: UUID
+    key: str
+    made_at: datetime
+
+
+class LogArchive:
+    """Reads logs wherever they are, and archives them. Without `blobs` it archives none.
+
+    Several installations may share a store: `installation` begins the keys of all that is this one's, and is the same
+    on all of its nodes.
+    """
+
+    def __init__(self, *, logs: StoredLogs, archives: Archives, blobs: Blobs | None, installation: str) -> None:
         self._logs = logs
         self._archives = archives
         self._blobs = blobs
+        self._ours = f"{installation}/logs/"
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._pages: OrderedDict[tuple[str, int], list[Place]] = OrderedDict()
 
@@ -99,7 +117,7 @@ class LogArchive:
                 return None
             blobs = self._store()
             writing = _Writing(build, self._logs)
-            key = f"{_prefix(build)}{uuid4().hex}"
+            key = f"{self._ours}{build}/{uuid4().hex}"
             try:
                 size = await _put(blobs, key, writing)
             except BaseException:
@@ -109,28 +127,27 @@ class LogArchive:
             return Archive(key=key, size=size, records=writing.records, root=writing.root)
 
     async def drop(self, build: UUID) -> None:
-        """Delete what the committed archive has by now: what other attempts left, and the records in the database.
-
-        Raises `BlobsUnavailable`.
-        """
-        archive = await self._archives.get(build)
-        if archive is None:
-            return
-        await self.delete(build, but=archive.key)
+        """Delete from the database the records that the committed archive has by now."""
         while await self._logs.drop(build, size=DROP) == DROP:
             pass
 
-    async def delete(self, build: UUID, *, but: str | None = None) -> None:
-        """Delete all objects of a build's log but one: those as well that attempts left which came too late."""
-        blobs = self._store()
-        async for key in blobs.keys(_prefix(build)):
-            if key != but:
-                await blobs.delete(key)
+    async def delete(self, build: UUID) -> None:
+        """Delete all objects of a build's log: those as well that attempts left which came too late."""
+        async for found in self._objects(f"{self._ours}{build}/"):
+            await self.delete_object(found)
 
-    async def builds(self) -> AsyncIterator[UUID]:
-        """The builds of all objects of logs, once for each object."""
-        async for key in self._store().keys("logs/"):
-            yield UUID(key.split("/")[1])
+    def objects(self) -> AsyncIterator[LogObject]:
+        """All objects of this installation's logs; what others have put beside them is passed over."""
+        return self._objects(self._ours)
+
+    async def delete_object(self, found: LogObject) -> None:
+        """Delete one object of `objects`, for good."""
+        await self._store().delete(found.key)
+
+    async def _objects(self, prefix: str) -> AsyncIterator[LogObject]:
+        async for blob in self._store().objects(prefix):
+            if name := _KEY.fullmatch(blob.key):
+                yield LogObject(build=UUID(name[1]), key=blob.key, made_at=blob.made_at)
 
     async def _kept(self, build: UUID) -> tuple[str, Root] | None:
         """The key and the root of the log's object, once there is one."""
@@ -194,10 +211,6 @@ class _Writing:
     def _counted(self, piece: bytes) -> bytes:
         self.hash.update(piece)
         return piece
-
-
-def _prefix(build: UUID) -> str:
-    return f"logs/{build}/"
 
 
 async def _put(blobs: Blobs, key: str, writing: _Writing) -> int:

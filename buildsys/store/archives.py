@@ -58,9 +58,9 @@ class Archives:
         """Record that the object of a deleted log is gone."""
         await self._database.execute(QUERIES["archive_forget"], build=build)
 
-    async def strangers(self, builds: list[UUID]) -> set[UUID]:
-        """Those of the ids that no build has (any more)."""
-        return {row["id"] for row in await self._database.many(QUERIES["archive_strangers"], builds=builds)}
+    async def strays(self, keys: list[str], *, builds: list[UUID]) -> set[str]:
+        """Those of the objects, each with its build, that are no archived log of that build."""
+        return {row["key"] for row in await self._database.many(QUERIES["archive_strays"], keys=keys, builds=builds)}
 
 
 def archive_columns(build: UUID, archive: Archive) -> dict[str, Any]:

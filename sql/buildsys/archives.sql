@@ -36,6 +36,7 @@ SELECT build FROM log_archives WHERE deleted_at IS NOT NULL AND key IS NOT NULL 
 -- The object is gone.
 UPDATE log_archives SET key = NULL WHERE build = :build AND deleted_at IS NOT NULL;
 
--- name: archive_strangers :many
--- Those of these builds that are no more.
-SELECT id FROM unnest(:builds::uuid[]) AS given (id) WHERE NOT EXISTS (SELECT FROM builds b WHERE b.id = given.id);
+-- name: archive_strays :many
+-- Those of these objects, each with its build, that no row knows: the build is no more, or its log is in another object.
+SELECT key FROM unnest(:keys::text[], :builds::uuid[]) AS given (key, build)
+WHERE NOT EXISTS (SELECT FROM log_archives a WHERE a.build = given.build AND a.key = given.key);

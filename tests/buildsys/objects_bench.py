@@ -46,6 +46,7 @@ from buildsys.store.logs import Logs
 from buildsys.store.projects import Projects
 
 SEAL_KEY = b"a seal"
+INSTALLATION = "this-installation"
 
 LIMITS = BuildLimits(startup=120.0, silence=120.0, grace=1.0)
 
@@ -173,7 +174,9 @@ class Bench:
         **settings: Any,
     ) -> AsyncIterator[Cluster[Objects]]:
         clock = clock or SystemClock()
-        archive = LogArchive(logs=self.logs, archives=Archives(database=self.database), blobs=blobs)
+        archive = LogArchive(
+            logs=self.logs, archives=Archives(database=self.database), blobs=blobs, installation=INSTALLATION
+        )
 
         def make(ctx: Context) -> BuildBuddy:
             return buddy(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,10 +27,10 @@ from archive_bench import (
     ring,
     whole,
 )
-from objects_bench import SEAL_KEY, Bench, Objects, bench_on, until
+from objects_bench import INSTALLATION, SEAL_KEY, Bench, Objects, bench_on, until
 
 from actors import Database, Node, SystemClock
-from actors.testing import evict
+from actors.testing import evict, run_in_actor
 from buildsys.adapters.files import FileBlobs
 from buildsys.objects import retention
 from buildsys.objects.log_archive import LogArchive, LogDeleted
@@ -36,6 +38,9 @@ from buildsys.objects.log_verification import LogVerification
 from buildsys.objects.retention import Retention
 from buildsys.store.archives import Archives, Rules, archive_columns
 from buildsys.store.queries import QUERIES
+
+OLD = retention.STRAY + timedelta(hours=1)
+NEARLY = retention.STRAY - timedelta(hours=1)
 
 
 @pytest.fixture
@@ -57,7 +62,7 @@ async def one(bench: Bench, blobs: Failing) -> AsyncIterator[Objects]:
 
 @pytest.fixture
 def archive(bench: Bench, blobs: Failing) -> LogArchive:
-    return LogArchive(logs=bench.logs, archives=Archives(database=bench.database), blobs=blobs)
+    return archive_of(bench, blobs)
 
 
 async def test_an_archived_log_is_the_same(bench: Bench, one: Objects, archive: LogArchive, blobs: Failing) -> None:
@@ -75,7 +80,7 @@ async def test_any_stretch_takes_two_reads(bench: Bench, one: Objects, blobs: Fa
     build, _ = await build_log(bench, one)
     await archived(bench, build)
     for after in (0, 1, 50, 120):
-        fresh = LogArchive(logs=bench.logs, archives=Archives(database=bench.database), blobs=blobs)
+        fresh = archive_of(bench, blobs)
         blobs.reads = 0
         found = await fresh.read(build, after=after, size=20)
         assert (found[0].first, blobs.reads) == (after + 1, 2)
@@ -84,7 +89,7 @@ async def test_any_stretch_takes_two_reads(bench: Bench, one: Objects, blobs: Fa
     assert await archive_of(bench, blobs).read(build, after=10_000, size=20) == []
 
 
-@pytest.mark.parametrize("place", ["keys", "put", "after put", "read"])
+@pytest.mark.parametrize("place", ["put", "after put", "read"])
 async def test_a_store_that_is_away_is_waited_out(
     bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, place: str
 ) -> None:
@@ -212,7 +217,8 @@ class TestRetention:
             query = "SELECT due_at > now() + interval '50 minutes' FROM actors.schedules WHERE namespace = $1"
             return bool(await bench.database.pool.fetchval(query, namespace))
 
-        async def look(**rules: Any) -> None:
+        async def look(*, last: timedelta | None = retention.PAUSE, **rules: Any) -> None:
+            """Where `last` is given: as if its only look had been so long ago."""
             database = bench.database
             node = Node(
                 database=database, id=uuid4().hex, address="http://127.0.0.1:1", cluster_key="k", clock=SystemClock()
@@ -220,12 +226,21 @@ class TestRetention:
             archives = Archives(database=database)
             archive = archive_of(bench, blobs)
             space = node.namespace(
-                f"retention-{uuid4().hex}",
+                "retention",
                 Retention,
                 lambda ctx: Retention(ctx, archives=archives, archive=archive, rules=Rules(**rules)),
             )
             async with node:
                 await space.ensure(retention.SINGLETON)
+
+                async def again(actor: Any) -> None:
+                    now = actor.ctx.clock.now()
+                    if last is not None:
+                        actor.ctx.storage.put_many({"looked": now - last, "gaps": []})
+                    actor.ctx.set_alarm(now)
+
+                await until(lambda: looked(space.name))
+                await run_in_actor(space.get(retention.SINGLETON), again)
                 await until(lambda: looked(space.name))
 
         return look
@@ -294,18 +309,63 @@ class TestRetention:
     ) -> None:
         (build,) = await self.logs(bench, one, 1)
 
-        async def late() -> AsyncIterator[bytes]:
-            yield b"all that the log says"
-
-        await blobs.put(f"logs/{build}/late", late())
+        await self.put(blobs, INSTALLATION, build)
         await look(age=1e-6)
         assert await self.kept(archive, [build]) == [False]
         assert await keys(blobs) == []
 
-    async def test_objects_of_builds_that_are_no_more(
-        self, bench: Bench, one: Objects, look: Any, blobs: Failing
+    async def put(
+        self, blobs: Failing, installation: str, build: UUID, *, folder: Path | None = None, age: timedelta = OLD
+    ) -> str:
+        """An object as archives of logs are; its age is set where it is a file below the folder."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"all that the log says"
+
+        key = f"{installation}/logs/{build}/{uuid4().hex}"
+        await blobs.put(key, pieces())
+        if folder is not None:
+            made = (datetime.now(UTC) - age).timestamp()
+            os.utime(folder / key, (made, made))
+        return key
+
+    async def test_strays_are_deleted_when_they_are_old(
+        self, bench: Bench, one: Objects, archive: LogArchive, look: Any, blobs: Failing, tmp_path: Path
     ) -> None:
-        builds = await self.logs(bench, one, 2)
-        await bench.database.pool.execute("DELETE FROM builds WHERE id = $1", builds[0])
+        """Of a build that is no more, and of one whose log is in another object."""
+        (build,) = await self.logs(bench, one, 1)
+        [log] = await keys(blobs)
+        os.utime(tmp_path / "blobs" / log, (0, 0))
+        folder = tmp_path / "blobs"
+        young = [await self.put(blobs, INSTALLATION, id, folder=folder, age=NEARLY) for id in (build, uuid4())]
+        for id in (build, uuid4()):
+            await self.put(blobs, INSTALLATION, id, folder=folder)
         await look()
-        assert [key.split("/")[1] for key in await keys(blobs)] == [str(builds[1])]
+        assert sorted(await keys(blobs)) == sorted([log, *young])
+        assert await self.kept(archive, [build]) == [True]
+
+    async def test_what_is_not_ours_stays(self, bench: Bench, look: Any, blobs: Failing, tmp_path: Path) -> None:
+        folder = tmp_path / "blobs"
+        foreign = [await self.put(blobs, name, uuid4(), folder=folder) for name in ("another", f"{INSTALLATION}-2")]
+        ours = folder / INSTALLATION / "logs"
+        ours.mkdir(parents=True)
+        (ours / "README").write_text("not an object of ours")
+        (ours / "a b").mkdir()
+        (ours / "a b" / ".hidden").write_text("neither")
+        await self.put(blobs, INSTALLATION, uuid4(), folder=folder)
+        await look()
+        assert sorted(await keys(blobs)) == sorted(
+            [*foreign, f"{INSTALLATION}/logs/README", f"{INSTALLATION}/logs/a b/.hidden"]
+        )
+
+    async def test_a_restored_database_loses_no_archive_made_since(
+        self, bench: Bench, look: Any, blobs: Failing, tmp_path: Path
+    ) -> None:
+        """However old the backup is: what it cannot know of is kept, at the first look and at each behind it."""
+        folder = tmp_path / "blobs"
+        since = await self.put(blobs, INSTALLATION, uuid4(), folder=folder, age=OLD)
+        await self.put(blobs, INSTALLATION, uuid4(), folder=folder, age=3 * OLD)
+        await look(last=2 * OLD)
+        assert await keys(blobs) == [since]
+        await look(last=None)
+        assert await keys(blobs) == [since]

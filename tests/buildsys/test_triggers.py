@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from git_server import Repository
-from objects_bench import LIMITS, SEAL_KEY, Bench, bench_on, until
+from objects_bench import INSTALLATION, LIMITS, SEAL_KEY, Bench, bench_on, until
 
 from actors import Database, Node, SystemClock
 from buildsys.adapters.git import GitReader
@@ -101,7 +101,9 @@ async def inbox(database: Database, tmp_path: Path) -> AsyncIterator[Inbox]:
                 hints=bench.hints,
                 limits=LIMITS,
                 seal_key=SEAL_KEY,
-                archive=LogArchive(logs=bench.logs, archives=Archives(database=database), blobs=None),
+                archive=LogArchive(
+                    logs=bench.logs, archives=Archives(database=database), blobs=None, installation=INSTALLATION
+                ),
             ),
         )
         builder = Builder(

@@ -39,7 +39,8 @@ async def test_an_archived_log_answers_as_before(database: Database, tmp_path: P
                 await log.event("step_started", name="s")
         await log.end()
         archives = Archives(database=database)
-        logs = LogArchive(logs=site.stores.logs, archives=archives, blobs=FileBlobs(tmp_path / "blobs"))
+        blobs = FileBlobs(tmp_path / "blobs")
+        logs = LogArchive(logs=site.stores.logs, archives=archives, blobs=blobs, installation="here")
         stores = msgspec.structs.replace(site.stores, logs=logs)
         app = create_app(stores=stores, services=site.services, settings=site.settings)
         async with TestServer(app) as server:

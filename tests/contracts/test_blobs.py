@@ -64,7 +64,7 @@ async def in_pieces(data: bytes, size: int = 300_000) -> AsyncIterator[bytes]:
 
 
 async def keys(blobs: Blobs, prefix: str = "") -> list[str]:
-    return sorted([key async for key in blobs.keys(prefix)])
+    return sorted([blob.key async for blob in blobs.objects(prefix)])
 
 
 @pytest.mark.parametrize("size", SIZES)
