@@ -18,6 +18,8 @@ from buildsys.core.commands import LogCommand
 from buildsys.errors import BuildsysError
 
 LINES = "lines"
+STEP_STARTED = "step_started"
+STEP_STOPPED = "step_stopped"
 GAP = "gap"
 TRUNCATED = "truncated"
 END = "end"

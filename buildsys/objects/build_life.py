@@ -22,7 +22,7 @@ from buildsys.core.assignment import (
     StepStopped,
 )
 from buildsys.core.build import Outcome, State
-from buildsys.core.logs import END, GAP, LINES, TRUNCATED, LogChange
+from buildsys.core.logs import END, GAP, LINES, STEP_STARTED, STEP_STOPPED, TRUNCATED, LogChange
 from buildsys.core.plan import JobPlan, Plan
 
 WORST_FIRST = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.CANCELED, Outcome.FAILED)
@@ -167,7 +167,8 @@ class BuildLife:
     def apply(self, job: JobLife, item: Item, now: datetime) -> bool:
         """Take the next item of a job's reports. A repeated one changes nothing.
 
-        False: it is not to be taken, for it leaves a hole before it, or is output beyond the build's limit.
+        False: it is not to be taken, for it leaves a hole before it, such as the begin of its step, or is output beyond
+        the build's limit.
 
         Jobs and steps keep the times that their runner reported; the build's own are ours, as `now` says.
         """
@@ -181,7 +182,7 @@ class BuildLife:
             case LogBatch():
                 return self._lines(job, item)
             case StepStopped():
-                self._step_stopped(job, item)
+                return self._step_stopped(job, item)
             case JobStopped():
                 self._stop_job(job, item.outcome, item.at, reason=item.reason)
                 self._settle(now)
@@ -251,14 +252,14 @@ class BuildLife:
         step.state, step.started_at = State.RUNNING, item.at
         self.changed_steps.add((job.plan.id, step.number))
         name = job.plan.steps[step.number - 1].name if step.number else "Set up job"
-        self._tell("step_started", item.at, job=job.plan.id, step=step.number, name=name)
+        self._tell(STEP_STARTED, item.at, job=job.plan.id, step=step.number, name=name)
 
     def _lines(self, job: JobLife, batch: LogBatch) -> bool:
         step = job.steps.get(batch.step)
         if step is None or step.is_cut or (batch.end <= step.stored and not batch.truncated):
             return True
         size = batch.end - batch.offset if step.number else 0
-        if batch.offset != step.stored or size > self.log_left:
+        if step.state != State.RUNNING or batch.offset != step.stored or size > self.log_left:
             return False
         step.stored, step.is_cut = batch.end, batch.truncated
         self.log_left = 0 if batch.truncated else self.log_left - size
@@ -281,16 +282,23 @@ class BuildLife:
             )
         return True
 
-    def _step_stopped(self, job: JobLife, item: StepStopped) -> None:
+    def _step_stopped(self, job: JobLife, item: StepStopped) -> bool:
         step = job.steps.get(item.step)
-        if step is not None and step.state != State.STOPPED:
-            self._stop_step(job, step, item.outcome, item.exit_code, item.at)
+        if step is None or step.state == State.STOPPED:
+            return True
+        if step.state == State.QUEUED and item.outcome != Outcome.SKIPPED:
+            return False
+        if item.end is not None and item.end != step.stored:
+            reason = f"the step's output ended at byte {item.end}, and is stored up to {step.stored}"
+            self._tell(GAP, item.at, job=job.plan.id, step=step.number, reason=reason)
+        self._stop_step(job, step, item.outcome, item.exit_code, item.at)
+        return True
 
     def _stop_step(self, job: JobLife, step: StepLife, outcome: Outcome, exit_code: int | None, now: datetime) -> None:
         outcome = self._as_ordered(outcome)
         step.state, step.outcome, step.exit_code, step.stopped_at = State.STOPPED, outcome, exit_code, now
         self.changed_steps.add((job.plan.id, step.number))
-        self._tell("step_stopped", now, job=job.plan.id, step=step.number, outcome=outcome, exit_code=exit_code)
+        self._tell(STEP_STOPPED, now, job=job.plan.id, step=step.number, outcome=outcome, exit_code=exit_code)
 
     def _as_ordered(self, outcome: Outcome) -> Outcome:
         """A runner that is ordered to end something says canceled; why it was ordered, we know."""

@@ -100,7 +100,8 @@ async def test_the_actor_keeps_it(database: Database) -> None:
         for hand in hands:
             assert (await hand.take()).log_left == 100
         first, second = hands
-        reply = await first.report(output(0, b"set-up\n" * 50, step=0), *begun()[1:], output(0, b"x" * 60))
+        set_up, *rest = begun()
+        reply = await first.report(set_up, output(0, b"set-up\n" * 50, step=0), *rest, output(0, b"x" * 60))
         assert (reply.log_left, reply.position.offset) == (40, 60)
         reply = await second.report(*begun(), output(0, b"y" * 39 + b"\n"), output(40, b"z"))
         assert (reply.log_left, reply.position.offset) == (0, 40)
