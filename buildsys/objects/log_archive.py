@@ -35,6 +35,9 @@ READ_BACK = 4 << 20
 DROP = 500
 """Records that are deleted at once, so that no statement takes long."""
 
+CLEANING = 30.0
+"""Seconds that an attempt which is over may take to remove its object."""
+
 AT_ONCE = 2
 """Logs that a node archives at a time: there is no hurry, and a read may have to wait for the disk."""
 
@@ -107,10 +110,10 @@ class LogArchive:
         return 0 if kept is None else kept[1].last
 
     async def write(self, build: UUID) -> Archive | None:
-        """Put the stored log into the blob store and read it back; None where there is a committed archive already.
+        """Put the stored log into the blob store and read it back; None where there is a committed archive by then.
 
-        Deletes nothing but its own failed attempt: whoever is late may not know that another archive has been
-        committed meanwhile. Raises `BlobsUnavailable`, `BlobExists` and `BadArchive`.
+        Deletes nothing but its own failed or late attempt: whoever is later still may not know that another archive has
+        been committed meanwhile. Raises `BlobsUnavailable`, `BlobExists`, `BlobMissing` and `BadArchive`.
         """
         async with self._slots:
             if await self._archives.get(build) is not None:
@@ -120,11 +123,27 @@ class LogArchive:
             key = f"{self._ours}{build}/{uuid4().hex}"
             try:
                 size = await _put(blobs, key, writing)
+                is_late = await self._archives.get(build) is not None
             except BaseException:
-                with contextlib.suppress(BlobsUnavailable):
-                    await blobs.delete(key)
+                await self._clean(key)
                 raise
+            if is_late:
+                await self._clean(key)
+                return None
             return Archive(key=key, size=size, records=writing.records, root=writing.root)
+
+    async def discard(self, build: UUID, archive: Archive, *, is_over: bool) -> None:
+        """Delete the object of an archive whose commit failed, unless it did not after all.
+
+        Where no archive is committed, and it may yet be this one (not `is_over`), the object is left to Retention, and
+        where this takes longer than `CLEANING`.
+        """
+        assert archive.key is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLEANING):
+                committed = await self._archives.get(build)
+                if is_over if committed is None else committed.key != archive.key:
+                    await self._clean(archive.key)
 
     async def drop(self, build: UUID) -> None:
         """Delete from the database the records that the committed archive has by now."""
@@ -158,6 +177,11 @@ class LogArchive:
             when = f"{archive.deleted_at:%Y-%m-%d %H:%M} UTC"
             raise LogDeleted(f"the log was deleted at {when}, by the rule about {archive.rule}")
         return archive.key, archive.root
+
+    async def _clean(self, key: str) -> None:
+        """Delete an object of this attempt; where the store does not, Retention finds it."""
+        with contextlib.suppress(BlobsUnavailable):
+            await self._store().delete(key)
 
     def _store(self) -> Blobs:
         if self._blobs is None:

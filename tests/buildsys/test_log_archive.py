@@ -32,11 +32,13 @@ from objects_bench import INSTALLATION, SEAL_KEY, Bench, Objects, bench_on, unti
 from actors import Database, Node, SystemClock
 from actors.testing import evict, run_in_actor
 from buildsys.adapters.files import FileBlobs
+from buildsys.core.archive import BadArchive
+from buildsys.core.blobs import BlobMissing
 from buildsys.objects import retention
 from buildsys.objects.log_archive import LogArchive, LogDeleted
 from buildsys.objects.log_verification import LogVerification
 from buildsys.objects.retention import Retention
-from buildsys.store.archives import Archives, Rules, archive_columns
+from buildsys.store.archives import Archive, Archives, Rules, archive_columns
 from buildsys.store.queries import QUERIES
 
 OLD = retention.STRAY + timedelta(hours=1)
@@ -137,8 +139,69 @@ async def test_who_is_late_deletes_no_committed_archive(bench: Bench, one: Objec
     await ring(one, build)
     await archived(bench, build)
     late.free.set()
-    await writing
+    assert await writing is None
     assert (await whole(archive_of(bench, blobs), build))[: len(before)] == before
+    assert len(await keys(blobs)) == 1
+
+
+async def test_who_commits_too_late_leaves_nothing(
+    bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another archive is committed between the last look at the database and the commit of this one."""
+    committed: list[str | None] = []
+    write = LogArchive.write
+
+    async def overtaken(self: LogArchive, build: UUID) -> Archive | None:
+        mine = await write(self, build)
+        if not committed:
+            other = await write(self, build)
+            assert other is not None
+            await bench.database.execute(QUERIES["archive_insert"], **archive_columns(build, other))
+            committed.append(other.key)
+        return mine
+
+    monkeypatch.setattr(LogArchive, "write", overtaken)
+    build, before = await build_log(bench, one)
+    await archived(bench, build)
+    assert (await whole(archive, build))[: len(before)] == before
+    assert await keys(blobs) == committed
+
+
+@pytest.mark.parametrize("stands", ["none", "this", "another"])
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_only_what_is_certainly_not_committed_is_discarded(
+    bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, stands: str, is_over: bool
+) -> None:
+    blobs.broken = {"put"}
+    build, _ = await build_log(bench, one)
+    await until(lambda: put_off(bench, build))
+    blobs.broken = set()
+    this, another = await archive.write(build), await archive.write(build)
+    assert this is not None
+    assert another is not None
+    if stands != "none":
+        row = archive_columns(build, this if stands == "this" else another)
+        await bench.database.execute(QUERIES["archive_insert"], **row)
+    await archive.discard(build, this, is_over=is_over)
+    is_kept = stands == "this" or (stands == "none" and not is_over)
+    assert set(await keys(blobs)) == ({this.key, another.key} if is_kept else {another.key})
+
+
+@pytest.mark.parametrize("error", [BlobMissing("gone"), BadArchive("torn")])
+async def test_an_object_that_does_not_read_back_is_written_again(
+    bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def refuse(key: str, start: int, length: int) -> bytes:
+        raise error
+
+    monkeypatch.setattr(blobs, "read", refuse)
+    build, before = await build_log(bench, one)
+    await until(lambda: put_off(bench, build))
+    assert not await has_failed(bench, build)
+    monkeypatch.undo()
+    await ring(one, build)
+    await archived(bench, build)
+    assert (await whole(archive, build))[: len(before)] == before
 
 
 async def test_a_database_that_stands_still_slows_the_archive(
@@ -178,7 +241,7 @@ async def test_an_object_that_reads_back_otherwise_is_not_trusted(
 
     monkeypatch.setattr(blobs, "read", flipped)
     build, before = await build_log(bench, one)
-    await until(lambda: has_failed(bench, build))
+    await until(lambda: put_off(bench, build))
     assert await in_database(bench, build) > BATCHES
     monkeypatch.undo()
     await ring(one, build)
