@@ -25,6 +25,10 @@ TRUNCATED = "truncated"
 END = "end"
 
 
+READ = 1 << 20
+"""Bytes, of frames and of what events carry, after which a read of a log ends."""
+
+
 class LogChange(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be appended: a frame of `lines` lines and `size` bytes, or one event. It has no place yet.
 
@@ -72,7 +76,8 @@ class LogReader(Protocol):
     async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
         """At most `size` records holding entries behind the cursor `after`; the first may begin before it.
 
-        Fewer only at the log's end.
+        Ends with the record that makes them `READ` bytes or more, so that it never holds much more than that. None
+        only at the log's end.
         """
         ...
 

@@ -22,7 +22,7 @@ import structlog
 
 from buildsys.core.archive import ArchiveWriter, BadArchive, Page, Place, Root, read_page, records, span
 from buildsys.core.blobs import Blobs, BlobsUnavailable
-from buildsys.core.logs import LogReader, LogRecord
+from buildsys.core.logs import READ, LogReader, LogRecord
 from buildsys.errors import BuildsysError
 from buildsys.store.archives import Archive, Archives
 
@@ -92,9 +92,10 @@ class LogArchive:
         return self._blobs is None
 
     async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
-        """At most `size` records holding entries behind the cursor `after`; the first may begin before it.
+        """At most `size` records holding entries behind the cursor `after`, or `READ` bytes of them.
 
-        Fewer only at the log's end. Raises `LogDeleted`, `BlobsUnavailable` and `BadArchive`.
+        The first may begin before the cursor. None only at the log's end. Raises `LogDeleted`,
+        `BlobsUnavailable` and `BadArchive`.
         """
         stored = await self._logs.read(build, after=after, size=size)
         if stored and stored[0].first <= after + 1:
@@ -190,11 +191,16 @@ class LogArchive:
 
     async def _read(self, key: str, root: Root, after: int, size: int) -> list[LogRecord]:
         found: list[LogRecord] = []
+        room = READ
         for page in root.pages_behind(after):
-            places = [place for place in await self._page(key, page) if place.last > after][: size - len(found)]
+            places = list[Place]()
+            for place in await self._page(key, page):
+                if place.last > after and len(found) + len(places) < size and room > 0:
+                    places.append(place)
+                    room -= _weight(place)
             start, length = span(places)
             found += records(places, await self._store().read(key, start, length))
-            if len(found) == size:
+            if len(found) == size or room <= 0:
                 break
         return found
 
@@ -235,6 +241,11 @@ class _Writing:
     def _counted(self, piece: bytes) -> bytes:
         self.hash.update(piece)
         return piece
+
+
+def _weight(place: Place) -> int:
+    """The bytes of a record's frame, or of what an event carries."""
+    return place.length or (0 if place.data is None else len(msgspec.json.encode(place.data)))
 
 
 async def _put(blobs: Blobs, key: str, writing: _Writing) -> int:
