@@ -21,7 +21,9 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from aiodocker.containers import DockerContainer
+from msgspec.structs import replace
 
+from buildsys.adapters.docker_build import BuildSite, ImageBuilds
 from buildsys.adapters.docker_container import NAME_LABEL, NO_FOLDER, container_config, refusal, stop_reason
 from buildsys.adapters.docker_engine import CONFLICT, DEFAULT_SOCKET, NOT_FOUND, Engine, EngineRefused, together
 from buildsys.adapters.docker_folder import listens, make_control, make_removable
@@ -30,7 +32,7 @@ from buildsys.adapters.docker_network import JobNetwork, ServiceNetwork
 from buildsys.adapters.docker_options import ROOT, aliases
 from buildsys.adapters.docker_removal import labeled, remove_containers
 from buildsys.adapters.docker_services import Services, ServiceStarter, services_label, services_of
-from buildsys.core.driver import ContainerSpec, ContainerStatus, unheard
+from buildsys.core.driver import ContainerSpec, ContainerStatus, Equipment, unheard
 from buildsys.errors import DriverError, ImageUnusable
 
 READY = 20.0
@@ -53,14 +55,20 @@ class DockerDriver:
     def __init__(self, *, owner: str, socket: Path = DEFAULT_SOCKET, patience: float = HEALTHY_WITHIN) -> None:
         self._engine = Engine(socket=socket)
         self._images = Images(engine=self._engine)
+        self._builds = ImageBuilds(engine=self._engine, images=self._images)
         self._network = JobNetwork(engine=self._engine, owner=owner)
         self._service_network = ServiceNetwork(engine=self._engine, owner=owner)
         self._services = ServiceStarter(engine=self._engine, network=self._service_network, patience=patience)
         self._starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def prepare(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerSpec:
-        await self._images.prepare(spec.image, progress)
-        return spec
+        own, *beside = await together(
+            self._provide(spec, spec, progress), *(self._provide(each, spec, progress) for each in spec.services)
+        )
+        await self._images.check(own, spec.image or "that the job builds")
+        named = zip(spec.services, beside, strict=True)
+        services = tuple(replace(service, image=image, build=None, login=None) for service, image in named)
+        return replace(spec, image=own, build=None, login=None, services=services)
 
     async def start(self, spec: ContainerSpec, progress: Callable[[str], None] = unheard) -> ContainerStatus:
         async with self._starting.setdefault(spec.name, asyncio.Lock()):
@@ -127,6 +135,13 @@ class DockerDriver:
             await self._network.close()
         finally:
             await self._engine.close()
+
+    async def _provide(self, wanted: Equipment, job: ContainerSpec, progress: Callable[[str], None]) -> str:
+        """The name of an image that is here."""
+        if wanted.build is None:
+            return await self._images.have(wanted.image, wanted.login, progress)
+        site = BuildSite(workspace=job.folder / "workspace", limits=job.limits, network=await self._network.ensure())
+        return await self._builds.build(wanted.build, site, progress)
 
     async def _show(self, name: str) -> dict[str, Any] | None:
         """What the engine says of the container of this very name, None where it is none of ours."""
