@@ -44,6 +44,8 @@ def equip(config: Config, equipment: Equipment, *, trusted: bool) -> None:
             rules[name](config, value)
         except ValueError as error:
             raise DriverError(f"the container option --{name}: {error}") from None
+    # A name that is there twice means one thing to a shell and another to a program: the last of each is kept.
+    config["Env"] = list({entry.partition("=")[0]: entry for entry in config["Env"]}.values())
     if equipment.volumes and not trusted:
         raise DriverError("volumes reach out of the container: an administrator must trust the project first")
     for volume in equipment.volumes:

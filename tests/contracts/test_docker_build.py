@@ -7,7 +7,7 @@ import ipaddress
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,6 +32,22 @@ async def kind(tmp_path: Path) -> AsyncIterator[Kind]:
     yield kind
     await kind.driver.close()
     shutil.rmtree(kind.jobs)
+
+
+@pytest.fixture(autouse=True)
+def no_image_stays(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Remove what a test builds; an image that somebody runs stays."""
+    if request.node.get_closest_marker("docker") is None:
+        yield
+        return
+    before = built()
+    yield
+    for name in built() - before:
+        subprocess.run(["docker", "image", "rm", name], check=False, capture_output=True)
+
+
+def built() -> set[str]:
+    return set(docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "buildsys-build").split())
 
 
 @pytest.fixture

@@ -94,14 +94,16 @@ class TestIsolation:
     async def test_variables_reach_the_container_that_they_are_for(self, launch: Launch) -> None:
         script = "exec nc -ll -p 7000 -e env"
         job = await launch(
-            service("db", script, *LISTENING, "--env=WHO=option", PASSWORD="s3cret"),
-            env={"MODE": "ci"},
+            service("db", script, *LISTENING, "--env=WHO=option", "--env=PASSWORD=x", PASSWORD="s3cret"),
+            env={"MODE": "ci", "HOME": "/elsewhere"},
         )
         log = (await job.run(f"{asks('db', 7000)}; echo own; env")).log.decode()
         theirs, own = log.split("own\n")
         assert "PASSWORD=s3cret\n" in theirs
         assert "WHO=option\n" in theirs
+        assert theirs.count("PASSWORD=") == 1
         assert "MODE=ci\n" in own
+        assert "HOME=/buildsys/home\n" in own
         assert "PASSWORD" not in own
 
 
