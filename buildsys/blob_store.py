@@ -22,7 +22,7 @@ async def open_blobs(stack: AsyncExitStack, config: Config, usual: Path) -> Blob
         for rule in ("keep_logs_for", "keep_logs", "keep_log_bytes"):
             if getattr(config, rule) is not None:
                 raise InvalidConfig(
-                    f"--{rule.replace('_', '-')}: only archived logs are ever deleted, and with --database-url none are "
+                    f"--{rule.replace('_', '-')}: only archived logs are ever deleted, and with --database-url none is "
                     "archived unless --blobs says where"
                 )
         return None
