@@ -126,6 +126,7 @@ class Verifier:
         self._faults: list[Fault] = []
         self._missing: list[Missing] = []
         self._ended = False
+        self._given_up = False
 
     def take(self, record: LogRecord, printed: bytes | None) -> None:
         """The next record, and what its frame unfolds to (None: it does not, or there is none)."""
@@ -153,9 +154,14 @@ class Verifier:
             )
         self._follow(record)
 
+    def give_up(self, problem: str) -> None:
+        """Nothing can be read from here on."""
+        self._fault(self._chain.last + 1, problem)
+        self._given_up = True
+
     def verdict(self, *, stopped: bool) -> Verdict:
         """What the log is worth; `stopped`: its build is over, so it has to have an end."""
-        if stopped and not self._ended:
+        if stopped and not (self._ended or self._given_up):
             self._fault(self._chain.last + 1, "the end of the log is missing")
         state: Literal["open", "complete", "incomplete", "broken"] = "complete"
         if self._faults:
@@ -229,6 +235,12 @@ def _step(record: LogRecord) -> tuple[str | None, int | None]:
 
 def _name(record: LogRecord) -> str:
     return f"step {record.step} of job {record.job}"
+
+
+def deletion(key: bytes, build: UUID, at: datetime, rule: str) -> bytes:
+    """HMAC-SHA256 over the record that a build's log was deleted; under a key made from that of the seal."""
+    said = (build.bytes, (at - EPOCH) // MICROSECOND, rule)
+    return hmac.digest(hmac.digest(key, b"deletion", "sha256"), msgspec.msgpack.encode(said), "sha256")
 
 
 def link(key: bytes, previous: bytes, build: UUID, record: LogRecord) -> bytes:

@@ -131,7 +131,7 @@ class LogArchive:
             if is_late:
                 await self._clean(key)
                 return None
-            return Archive(key=key, size=size, records=writing.records, root=writing.root)
+            return Archive(key=key, size=size, sha256=writing.hash.digest(), records=writing.records, root=writing.root)
 
     async def discard(self, build: UUID, archive: Archive, *, is_over: bool) -> None:
         """Delete the object of an archive whose commit failed, unless it did not after all.
@@ -251,12 +251,13 @@ def _weight(place: Place) -> int:
 async def _put(blobs: Blobs, key: str, writing: _Writing) -> int:
     """Write the object and read it back; how many bytes it has."""
     size = await blobs.put(key, writing.pieces())
-    if await _hash(blobs, key, size) != writing.hash.digest():
+    if await digest(blobs, key, size) != writing.hash.digest():
         raise BadArchive(f"{key} reads back other than it was written to {blobs!r}")
     return size
 
 
-async def _hash(blobs: Blobs, key: str, size: int) -> bytes:
+async def digest(blobs: Blobs, key: str, size: int) -> bytes:
+    """The SHA-256 of an object's first bytes. Raises as `Blobs.read` does."""
     found = hashlib.sha256()
     for start in range(0, size, READ_BACK):
         found.update(await blobs.read(key, start, min(READ_BACK, size - start)))

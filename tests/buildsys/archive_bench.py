@@ -9,14 +9,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from objects_bench import INSTALLATION, LIMITS, Bench, Hand, Objects, begun, ended, output, until
+from objects_bench import LIMITS, Bench, Hand, Objects, begun, ended, output, until
 from postgres_server import pause, resume
 
 from actors.testing import run_in_actor
 from buildsys.core.blobs import Blob, Blobs, BlobsUnavailable
 from buildsys.core.logs import LogRecord
 from buildsys.objects.log_archive import LogArchive
-from buildsys.store.archives import Archives
 
 ARCHIVING = msgspec.structs.replace(LIMITS, archive_after=0.001)
 BATCHES = 130
@@ -135,8 +134,7 @@ async def whole(archive: LogArchive, build: UUID, size: int = 37) -> list[LogRec
 
 
 def archive_of(bench: Bench, blobs: Blobs) -> LogArchive:
-    archives = Archives(database=bench.database)
-    return LogArchive(logs=bench.logs, archives=archives, blobs=blobs, installation=INSTALLATION)
+    return bench.archive(blobs)
 
 
 async def due(bench: Bench, build: UUID) -> float:

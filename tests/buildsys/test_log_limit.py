@@ -8,14 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
-from objects_bench import LIMITS, SEAL_KEY, Hand, begun, bench_on, ended, output, plan_of
+from objects_bench import LIMITS, Hand, begun, bench_on, ended, output, plan_of
 from runner_bench import Bench, process_bench
 from runner_orchestrator import Job, MemoryOrchestrator, assignment, until
 
 from actors import Database
 from actors.testing import evict
 from buildsys.core.logs import GAP, LINES, TRUNCATED, unfold
-from buildsys.objects.log_verification import LogVerification
 from buildsys.store.logs import Logs
 
 LIMIT = 100 * 512
@@ -116,7 +115,7 @@ async def test_the_actor_keeps_it(database: Database) -> None:
         await first.report(*ended())
         await second.report(*ended())
         assert await text_of(bench.logs, build) == b"set-up\n" * 50 + b"x" * 60 + b"y" * 39 + b"\n\nthat was all\n"
-        verdict = await LogVerification(builds=bench.builds, logs=bench.logs, key=SEAL_KEY).verify(build)
+        verdict = await bench.verification().verify(build)
         assert (verdict.state, [missing.kind for missing in verdict.missing]) == ("incomplete", [TRUNCATED])
         assert verdict.missing[0].reason == "the build's log limit was reached"
 

@@ -16,7 +16,6 @@ from actors.testing import evict, run_in_actor
 from buildsys.core.logs import END, LogChange, unfold
 from buildsys.core.seal import Chain, Verdict, Verifier
 from buildsys.objects.build_buddy import BuildBuddy
-from buildsys.objects.log_verification import LogVerification
 from buildsys.store.logs import log_columns
 from buildsys.store.queries import QUERIES
 
@@ -67,7 +66,7 @@ async def sealed(bench: Bench, one: Objects) -> UUID:
 
 
 async def verdict(bench: Bench, build: UUID, key: bytes = SEAL_KEY) -> Verdict:
-    return await LogVerification(builds=bench.builds, logs=bench.logs, key=key).verify(build)
+    return await bench.verification(key=key).verify(build)
 
 
 async def places(bench: Bench, build: UUID) -> list[int]:

@@ -102,7 +102,10 @@ async def inbox(database: Database, tmp_path: Path) -> AsyncIterator[Inbox]:
                 limits=LIMITS,
                 seal_key=SEAL_KEY,
                 archive=LogArchive(
-                    logs=bench.logs, archives=Archives(database=database), blobs=None, installation=INSTALLATION
+                    logs=bench.logs,
+                    archives=Archives(database=database, key=SEAL_KEY),
+                    blobs=None,
+                    installation=INSTALLATION,
                 ),
             ),
         )
