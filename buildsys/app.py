@@ -135,11 +135,14 @@ class App:
         await prove_key(database, cipher)
         sealing = Cipher(key=self._derived_key("named values"))
         hints = await stack.enter_async_context(Hints(database=database))
-        archives = Archives(database=database)
+        seal_key = self._derived_key("log seal")
+        archives = Archives(database=database, key=seal_key)
+        blobs = await open_blobs(stack, config, self.folder.part("blobs"))
         archive = LogArchive(
             logs=Logs(database=database),
             archives=archives,
-            blobs=await open_blobs(stack, config, self.folder.part("blobs")),
+            blobs=blobs,
+            installation=self._derived_key("blobs").hex()[:32],
         )
         stores = self.stores = Stores(
             projects=Projects(database=database, cipher=cipher),
@@ -167,7 +170,7 @@ class App:
             archives=archives,
             archive=archive,
             hints=hints,
-            seal_key=self._derived_key("log seal"),
+            seal_key=seal_key,
             repositories=self.folder.part("repositories"),
         )
         builder = await self._start_objects(stack, node, given)
@@ -189,7 +192,9 @@ class App:
                     hints=hints,
                     forge=GitHub(),
                     ready=lambda: _ready(database),
-                    verification=LogVerification(builds=stores.builds, logs=archive, key=given.seal_key),
+                    verification=LogVerification(
+                        builds=stores.builds, logs=archive, archives=archives, blobs=blobs, key=seal_key
+                    ),
                 ),
                 settings=WebSettings(
                     public_url=public_url,

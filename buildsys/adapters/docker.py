@@ -14,51 +14,73 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
+from weakref import WeakValueDictionary
 
 from aiodocker.containers import DockerContainer
+from msgspec.structs import replace
 
-from buildsys.adapters.docker_container import NAME_LABEL, NO_FOLDER, ROOT, container_config, refusal, stop_reason
-from buildsys.adapters.docker_engine import CONFLICT, DEFAULT_SOCKET, NOT_FOUND, Engine, EngineRefused
+from buildsys.adapters.docker_build import BuildSite, ImageBuilds
+from buildsys.adapters.docker_container import NAME_LABEL, NO_FOLDER, container_config, refusal, stop_reason
+from buildsys.adapters.docker_engine import CONFLICT, DEFAULT_SOCKET, NOT_FOUND, Engine, EngineRefused, together
 from buildsys.adapters.docker_folder import listens, make_control, make_removable
 from buildsys.adapters.docker_image import Images
-from buildsys.adapters.docker_network import JobNetwork
-from buildsys.core.driver import ContainerSpec, ContainerStatus, unheard
-from buildsys.errors import ContainerAlive, DriverError, ImageUnusable
+from buildsys.adapters.docker_network import JobNetwork, ServiceNetwork
+from buildsys.adapters.docker_options import ROOT, aliases
+from buildsys.adapters.docker_removal import labeled, remove_containers
+from buildsys.adapters.docker_services import Services, ServiceStarter, services_label, services_of
+from buildsys.core.driver import ContainerSpec, ContainerStatus, Equipment, unheard
+from buildsys.errors import DriverError, ImageUnusable
 
 READY = 20.0
 """Seconds in which the init must listen once the engine has started it; it takes milliseconds."""
 
-KILLED = 30.0
-"""Seconds in which a killed container must be gone; longer only with a process that the kernel cannot end."""
+HEALTHY_WITHIN = 600.0
+"""Seconds in which a service with a health check must be healthy."""
 
 
 class DockerDriver:
     """The driver of `buildsys.core.driver` on a Docker engine. Raises `DockerUnavailable` where none answers.
 
     `owner` names the runner, the same after its restart: by it this driver knows the network that it left behind.
-    Only one driver of an owner may be alive at a time.
+    Only one driver of an owner may be alive at a time. `patience` is how many seconds a service with a health check has
+    to become healthy.
     """
 
     name = "docker"
 
-    def __init__(self, *, owner: str, socket: Path = DEFAULT_SOCKET) -> None:
+    def __init__(self, *, owner: str, socket: Path = DEFAULT_SOCKET, patience: float = HEALTHY_WITHIN) -> None:
         self._engine = Engine(socket=socket)
         self._images = Images(engine=self._engine)
+        self._builds = ImageBuilds(engine=self._engine, images=self._images)
         self._network = JobNetwork(engine=self._engine, owner=owner)
+        self._service_network = ServiceNetwork(engine=self._engine, owner=owner)
+        self._services = ServiceStarter(engine=self._engine, network=self._service_network, patience=patience)
+        self._starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def prepare(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerSpec:
-        await self._images.prepare(spec.image, progress)
-        return spec
+        own, *beside = await together(
+            self._provide(spec, spec, progress), *(self._provide(each, spec, progress) for each in spec.services)
+        )
+        await self._images.check(own, spec.image or "that the job builds")
+        named = zip(spec.services, beside, strict=True)
+        services = tuple(replace(service, image=image, build=None, login=None) for service, image in named)
+        return replace(spec, image=own, build=None, login=None, services=services)
 
-    async def start(self, spec: ContainerSpec, progress: Callable[[str], None] = unheard) -> ContainerStatus:  # noqa: ARG002
+    async def start(self, spec: ContainerSpec, progress: Callable[[str], None] = unheard) -> ContainerStatus:
+        async with self._starting.setdefault(spec.name, asyncio.Lock()):
+            status = await self._start(spec, progress)
+            if status.running and spec.services:
+                await self._services.forward(spec)
+            return status
+
+    async def _start(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerStatus:
         info = await self._show(spec.name)
         if info is None:
-            await self._create(spec)
+            await self._create(spec, progress)
             info = await self._show(spec.name)
         if info is not None and info["State"]["Status"] == "created":
             try:
@@ -68,7 +90,7 @@ class DockerDriver:
                     raise
                 self._network.forget(info["HostConfig"]["NetworkMode"])
                 await self._engine.find(self._engine.client.containers.container(spec.name).delete(force=True, v=True))
-                await self._create(spec)
+                await self._create(spec, progress)
                 await self._run(spec)
             info = await self._show(spec.name)
         if info is None:
@@ -98,20 +120,15 @@ class DockerDriver:
 
     async def remove(self, spec: ContainerSpec) -> None:
         info = await self._show(spec.name)
-        if info is not None:
-            container = self._engine.client.containers.container(info["Id"])
-            await self._kill(container, spec.name)
-            await self._engine.find(container.delete(force=True, v=True))
-            if await self._show(spec.name) is not None:
-                raise ContainerAlive(f"the engine still has the container {spec.name} after deleting it")
+        await remove_containers(self._engine, spec.name)
+        await self._service_network.remove(spec.name)
         await make_removable(spec.folder, engine=self._engine, image=info["Image"] if info else spec.image)
 
     async def list(self, labels: dict[str, str]) -> list[ContainerStatus]:
-        wanted = [NAME_LABEL, *(f"{key}={value}" for key, value in labels.items())]
-        query = {"all": "1", "filters": json.dumps({"label": wanted})}
-        found = await self._engine.ask(self._engine.client.containers.list(**query))
-        shown = await asyncio.gather(*(self.inspect(each["Labels"][NAME_LABEL]) for each in found))
-        return [status for status in shown if status is not None]
+        found = await labeled(self._engine, [NAME_LABEL, *(f"{key}={value}" for key, value in labels.items())])
+        jobs = {str(each["Labels"][NAME_LABEL]): each for each in found}
+        shown = await together(*(self.inspect(name) for name in jobs))
+        return [status or _left_of(name, jobs[name]) for name, status in zip(jobs, shown, strict=True)]
 
     async def close(self) -> None:
         try:
@@ -119,16 +136,26 @@ class DockerDriver:
         finally:
             await self._engine.close()
 
+    async def _provide(self, wanted: Equipment, job: ContainerSpec, progress: Callable[[str], None]) -> str:
+        """The name of an image that is here."""
+        if wanted.build is None:
+            return await self._images.have(wanted.image, wanted.login, progress)
+        site = BuildSite(workspace=job.folder / "workspace", limits=job.limits, network=await self._network.ensure())
+        return await self._builds.build(wanted.build, site, progress)
+
     async def _show(self, name: str) -> dict[str, Any] | None:
         """What the engine says of the container of this very name, None where it is none of ours."""
         info = await self._engine.find(self._engine.client.containers.container(name).show())
         return info if info is not None and info["Config"]["Labels"].get(NAME_LABEL) == name else None
 
-    async def _create(self, spec: ContainerSpec) -> None:
+    async def _create(self, spec: ContainerSpec, progress: Callable[[str], None]) -> None:
         if spec.image is None:
             raise ImageUnusable(f"the job {spec.name} names no image")
         make_control(spec.folder)
-        config = container_config(spec, image=spec.image, network=await self._network.ensure())
+        shared = await self._network.ensure()
+        config = container_config(spec, image=spec.image, network=shared)
+        services = await self._services.start(spec, shared, progress) if spec.services else Services()
+        config["Labels"].update(services_label(services))
         try:
             await self._engine.ask(self._engine.client.containers.create(config, name=spec.name))
         except EngineRefused as error:
@@ -150,6 +177,8 @@ class DockerDriver:
 
     async def _run(self, spec: ContainerSpec) -> None:
         """Start the init and return once it listens."""
+        if spec.services:
+            await self._join(spec)
         await self._engine.ask(self._engine.client.containers.container(spec.name).start())
         deadline = asyncio.get_running_loop().time() + READY
         for look in itertools.count(1):
@@ -160,6 +189,13 @@ class DockerDriver:
             if asyncio.get_running_loop().time() > deadline:
                 raise DriverError(f"the init of the container {spec.name} does not listen after {READY:g} s")
             await asyncio.sleep(0.002)
+
+    async def _join(self, spec: ContainerSpec) -> None:
+        """Put the container on its services' network, unless a start that was cut short came as far."""
+        info = await self._engine.ask(self._engine.client.containers.container(spec.name).show())
+        network = services_of(info["Config"]["Labels"]).network
+        if network not in {place["NetworkID"] for place in info["NetworkSettings"]["Networks"].values()}:
+            await self._service_network.join(network, spec.name, aliases(spec))
 
     async def _check_alive(self, spec: ContainerSpec) -> None:
         info = await self._show(spec.name)
@@ -174,27 +210,24 @@ class DockerDriver:
             raise ImageUnusable(f"the image {spec.image} cannot run steps: {lack}")
         raise DriverError(f"the container {spec.name} stopped before its first step: {stop_reason(info['State'])}")
 
-    async def _kill(self, container: DockerContainer, name: str) -> None:
-        """Kill the container's first process; the kernel ends all others before that one is gone."""
-        try:
-            async with asyncio.timeout(KILLED):
-                await self._engine.find(container.kill())
-                await self._engine.find(container.wait())
-        except TimeoutError as error:
-            raise ContainerAlive(f"the container {name} is still there {KILLED:g} s after it was killed") from error
-        except EngineRefused as error:
-            if error.http_status != CONFLICT:  # it does not run
-                raise ContainerAlive(f"the container {name} cannot be killed: {error.text}") from error
-
 
 def _status(info: dict[str, Any]) -> ContainerStatus:
+    services = services_of(info["Config"]["Labels"])
     return ContainerStatus(
         id=info["Id"],
         name=info["Name"].removeprefix("/"),
         running=info["State"]["Running"],
         reason=stop_reason(info["State"]),
         labels=info["Config"]["Labels"],
+        network=services.network,
+        services=services.services,
     )
+
+
+def _left_of(name: str, container: DockerContainer) -> ContainerStatus:
+    """A job whose services are there and whose own container is not."""
+    reason = "only its services are left"
+    return ContainerStatus(id=container.id, name=name, running=False, reason=reason, labels=container["Labels"])
 
 
 def _lacks_network(error: EngineRefused) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from buildsys.core.driver import ContainerSpec
+from buildsys.adapters.docker_options import ROOT, equip
+from buildsys.core.driver import ContainerSpec, Limits
 
-ROOT = "/buildsys"
 NAME_LABEL = "buildsys.container"
+"""The job's name, on its container and on all that stands beside it."""
 INIT = Path(__file__).with_name("init.sh").read_text()
 TOOLS = ("cat", "dd", "ls", "mkdir", "mkfifo", "mv", "sleep")
 """What init.sh uses beside `sh`. Every image of a Linux distribution has them: coreutils or busybox."""
@@ -35,27 +36,23 @@ AUDIT_WRITE, SETPCAP and NET_BIND_SERVICE, which engines let ports below 1024 do
 
 
 def container_config(spec: ContainerSpec, *, image: str, network: str) -> dict[str, Any]:
-    """The body of the engine's `containers/create` for a job."""
-    limits = spec.limits
-    return {
+    """The body of the engine's `containers/create` for a job. Raises `DriverError` for an option that is refused."""
+    config: dict[str, Any] = {
         "Image": image,
         "Labels": {**spec.labels, NAME_LABEL: spec.name},
-        "Entrypoint": init_command(spec.lifetime),
-        "Cmd": [],
         "Env": [f"{variable}={ROOT}/{folder}" for variable, folder in FOLDERS.items()],
         "WorkingDir": ROOT,
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
             **isolation(CAPABILITIES),
+            **limited(spec.limits),
             "Mounts": [{"Type": "bind", "Source": str(spec.folder), "Target": ROOT}],
             "NetworkMode": network,
-            "Memory": limits.memory,
-            "MemorySwap": limits.memory,
-            "NanoCpus": round(limits.cpus * 1e9),
-            "PidsLimit": limits.pids,
-            "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
         },
     }
+    equip(config, spec, trusted=spec.trusted)
+    config.update(Entrypoint=init_command(spec.lifetime), Cmd=[])
+    return config
 
 
 def init_command(lifetime: float) -> list[str]:
@@ -73,6 +70,17 @@ def isolation(capabilities: tuple[str, ...]) -> dict[str, Any]:
         "Init": True,
         "LogConfig": {"Type": "none"},
         "RestartPolicy": {"Name": "no"},
+    }
+
+
+def limited(limits: Limits) -> dict[str, Any]:
+    """What a container may use, for its `HostConfig`."""
+    return {
+        "Memory": limits.memory,
+        "MemorySwap": limits.memory,
+        "NanoCpus": round(limits.cpus * 1e9),
+        "PidsLimit": limits.pids,
+        "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
     }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Mapping
+import json
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Coroutine, Mapping
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import aiodocker
 import aiohttp
@@ -18,6 +20,7 @@ DEADLINE = 60.0
 """Seconds for one answer. A kill or the end of a network takes a busy engine some; what takes a minute is stuck."""
 
 NOT_FOUND, CONFLICT = 404, 409
+_ARCHIVE = {"Content-Type": "application/x-tar"}
 _UNREACHABLE = 900  # aiodocker's own status for an engine that did not take the call
 
 T = TypeVar("T")
@@ -51,6 +54,22 @@ def engine_socket(environ: Mapping[str, str]) -> Path:
     if not host.startswith("unix://"):
         raise SetupError(f"DOCKER_HOST is {host!r}; jobs need an engine on this host: use unix:///PATH or unset it")
     return Path(host.removeprefix("unix://"))
+
+
+async def together(*parts: Coroutine[Any, Any, T]) -> list[T]:
+    """The results of all, run at once. The first error ends the others, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(part) for part in parts]
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from None
+    return [each.result() for each in running]
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class Engine:
@@ -93,6 +112,33 @@ class Engine:
             if error.http_status == NOT_FOUND:
                 return None
             raise
+
+    async def build(
+        self, context: BinaryIO | AsyncIterable[bytes], options: Mapping[str, str]
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Have an image built of an archive, and yield the engine's reports; the last may be an `error`.
+
+        Left early, the engine gives up building. Raises as `ask` does.
+        """
+        await self.ask(self.client.version())  # says what is wrong where there is no engine, and opens the connector
+        whole = aiohttp.ClientTimeout(total=None)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=self._connector, connector_owner=False, timeout=whole) as session,
+                session.post("http://docker/build", params=options, data=context, headers=_ARCHIVE) as response,
+            ):
+                if response.status != HTTPStatus.OK:
+                    text = str((await response.json(content_type=None)).get("message", response.reason))
+                    raise EngineRefused(f"the Docker engine says: {text}", http_status=response.status, text=text)
+                rest = b""
+                async for piece in response.content.iter_any():
+                    *lines, rest = (rest + piece).split(b"\n")
+                    for line in filter(bytes.strip, lines):
+                        yield json.loads(line)
+                if rest.strip():
+                    yield json.loads(rest)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise DockerUnavailable(f"the Docker engine at {self.socket} broke off: {error}") from error
 
     async def run(self, config: dict[str, Any]) -> int:
         """Run a container to its end, leave nothing of it, and return its exit status."""

@@ -7,8 +7,9 @@ import os
 import stat
 from pathlib import Path
 
-from buildsys.adapters.docker_container import ROOT, isolation
+from buildsys.adapters.docker_container import isolation
 from buildsys.adapters.docker_engine import Engine
+from buildsys.adapters.docker_options import ROOT
 from buildsys.errors import DriverError
 
 _CONTROL_MODE = 0o666  # the image's user is any user; the folder lies below one that only the runner enters

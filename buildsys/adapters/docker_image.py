@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import aiodocker
 
 from buildsys.adapters.docker_container import NO_FOLDER, init_command, isolation, refusal
 from buildsys.adapters.docker_engine import Engine, EngineRefused
+from buildsys.core.driver import Login
 from buildsys.errors import ImageUnusable
 
 _WORD = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
@@ -35,28 +37,33 @@ class Images:
         self._tried: set[str] = set()
         self._pulls: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def prepare(self, reference: str | None, progress: Callable[[str], None]) -> str:
-        """Pull the image unless it is here, and prove that it can run steps; returns its id.
+    async def have(self, reference: str | None, login: Login | None, progress: Callable[[str], None]) -> str:
+        """Pull the image unless it is here; returns the name by which it is.
 
-        Pulls of one image at the same time are one pull. Raises `ImageUnusable`.
+        Pulls of one image at the same time are one pull. What was pulled with a login has a name that only follows from
+        the login, so that nobody without it is given what it opened. Raises `ImageUnusable`.
         """
-        image = await self.find(reference)
-        if image is None:
+        name = reference if login is None or reference is None else _private_name(reference, login)
+        if await self.find(name) is None:
             assert reference is not None
-            lock = self._pulls.setdefault(reference, asyncio.Lock())
+            assert name is not None
+            lock = self._pulls.setdefault(name, asyncio.Lock())
             if lock.locked():
                 progress(f"waiting for the pull of {reference} that another job began")
             async with lock:
-                image = await self.find(reference)
-                if image is None:
-                    await self._pull(reference, progress)
-                    image = await self.find(reference)
+                if await self.find(name) is None:
+                    await self._pull_as(name, reference, login, progress)
+        assert name is not None
+        return name
+
+    async def check(self, name: str, shown: str) -> None:
+        """Prove that the image, `shown` to people by this name, can run steps. Raises `ImageUnusable`."""
+        image = await self.find(name)
         if image is None:
-            raise ImageUnusable(f"the image {reference} was pulled and is not there")
+            raise ImageUnusable(f"the image {shown} was made ready and is not there")
         if image not in self._tried:
-            await self._try(image, reference)
+            await self._try(image, shown)
             self._tried.add(image)
-        return image
 
     async def find(self, reference: str | None) -> str | None:
         """The id of an image that is here, None where it is not. Raises `ImageUnusable` for what names no image."""
@@ -67,23 +74,39 @@ class Images:
         image = await self._engine.find(self._engine.client.images.inspect(reference))
         return None if image is None else str(image["Id"])
 
-    async def _pull(self, reference: str, progress: Callable[[str], None]) -> None:
+    async def _pull_as(self, name: str, reference: str, login: Login | None, progress: Callable[[str], None]) -> None:
+        """Pull, and move what came to the name, unless it is its own."""
+        before = await self.find(reference)
+        await self._pull(reference, login, progress)
+        if await self.find(reference) is None:
+            raise ImageUnusable(f"the image {reference} was pulled and is not there")
+        if name != reference:
+            repository, _, tag = name.partition(":")
+            await self._engine.ask(self._engine.client.images.tag(reference, repository, tag=tag))
+            if before is None:
+                await self._engine.find(self._engine.client.images.delete(reference))
+
+    async def _pull(self, reference: str, login: Login | None, progress: Callable[[str], None]) -> None:
         lines = PullProgress(reference)
         progress(f"pulling {reference}")
         try:
-            await self._engine.ask(self._follow(reference, lines, progress), deadline=None)
+            await self._engine.ask(self._follow(reference, login, lines, progress), deadline=None)
         except EngineRefused as error:
             raise ImageUnusable(f"the image {reference} cannot be pulled: {error.text}") from error
 
-    async def _follow(self, reference: str, lines: PullProgress, progress: Callable[[str], None]) -> None:
-        async for report in self._engine.client.images.pull(reference, stream=True):
+    async def _follow(
+        self, reference: str, login: Login | None, lines: PullProgress, progress: Callable[[str], None]
+    ) -> None:
+        auth = None if login is None else {"username": login.username, "password": login.password}
+        full = reference if login is None else _with_registry(reference)
+        async for report in self._engine.client.images.pull(full, auth=auth, stream=True):
             if "error" in report:
                 raise aiodocker.DockerError(500, report["error"])
             line = lines.line(report, time.monotonic())
             if line is not None:
                 progress(line)
 
-    async def _try(self, image: str, reference: str | None) -> None:
+    async def _try(self, image: str, reference: str) -> None:
         """Start the image's `sh` once, without network and folder. It ends at once, saying what it lacks."""
         config = {
             "Image": image,
@@ -94,6 +117,19 @@ class Images:
         code = await self._engine.run(config)
         if code != NO_FOLDER:
             raise ImageUnusable(f"the image {reference} cannot run steps: {refusal(code) or f'sh ended with {code}'}")
+
+
+def _private_name(reference: str, login: Login) -> str:
+    digest = hashlib.sha256("\0".join((reference, login.username, login.password)).encode()).hexdigest()
+    return f"buildsys-private:{digest}"
+
+
+def _with_registry(reference: str) -> str:
+    """The reference with the host of its registry: without one it is Docker's own."""
+    first, slash, _ = reference.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return reference
+    return f"docker.io/{reference}" if slash else f"docker.io/library/{reference}"
 
 
 class PullProgress:

@@ -20,7 +20,7 @@ import botocore.exceptions
 import msgspec
 from aiobotocore.config import AioConfig
 
-from buildsys.core.blobs import BlobExists, BlobMissing, BlobsUnavailable, check_key
+from buildsys.core.blobs import Blob, BlobExists, BlobMissing, BlobsUnavailable, check_key
 
 PART = 8 << 20
 """Bytes of one part; S3 takes at least 5 MiB, and at most 10,000 parts."""
@@ -134,12 +134,12 @@ class S3Blobs:
     async def delete(self, key: str) -> None:
         await self._call(self._client.delete_object, self._place(key))
 
-    async def keys(self, prefix: str) -> AsyncIterator[str]:
+    async def objects(self, prefix: str) -> AsyncIterator[Blob]:
         request = {"Bucket": self._bucket.name, "Prefix": self._bucket.prefix + prefix}
         while True:
             page = await self._call(self._client.list_objects_v2, request)
             for found in page.get("Contents", ()):
-                yield found["Key"].removeprefix(self._bucket.prefix)
+                yield Blob(key=found["Key"].removeprefix(self._bucket.prefix), made_at=found["LastModified"])
             if not page["IsTruncated"]:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]

@@ -15,13 +15,14 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from itertools import pairwise
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 import zstandard
 
+from buildsys.core.assignment import FRAME_LIMIT, Moment
 from buildsys.core.logs import LogRecord
 from buildsys.errors import BuildsysError
 
@@ -40,7 +41,13 @@ _length = struct.Struct("<Q")
 _array = struct.Struct(">BI")  # the head of a msgpack array
 _compressor = zstandard.ZstdCompressor(write_checksum=True)
 
+_UNREADABLE = (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 TRAILER = _header.size + _length.size
+
+
+Cursor = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+Offset = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 
 
 class BadArchive(BuildsysError):
@@ -52,16 +59,16 @@ class BadArchive(BuildsysError):
 class Page(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A page of the index: the first entry it knows of, and the bytes in the object where it stands."""
 
-    first: int
-    offset: int
-    length: int
+    first: Cursor
+    offset: Offset
+    length: Annotated[int, msgspec.Meta(ge=0, le=PAGE_LIMIT)]
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
     """All that a reader needs to begin."""
 
     build: UUID
-    last: int
+    last: Cursor
     pages: tuple[Page, ...]
 
     def pages_behind(self, cursor: int) -> Sequence[Page]:
@@ -73,18 +80,18 @@ class Root(msgspec.Struct, frozen=True, kw_only=True):
 class Place(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A record without its frame, and where that stands in the object."""
 
-    first: int
-    last: int
+    first: Cursor
+    last: Cursor
     kind: str
-    at: datetime
+    at: Moment
     job: str | None
     step: int | None
-    source: tuple[int, int] | None
+    source: tuple[Offset, Offset] | None
     size: int
     data: dict[str, Any] | None
     mac: bytes
-    offset: int
-    length: int | None
+    offset: Offset
+    length: Annotated[int, msgspec.Meta(ge=0, le=FRAME_LIMIT)] | None
 
     def record(self, frame: bytes | None) -> LogRecord:
         """The record as it was stored in the database."""
@@ -103,7 +110,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         )
 
 
-_decode_places = msgspec.msgpack.Decoder(list[Place]).decode
+_decode_places = msgspec.msgpack.Decoder(Annotated[list[Place], msgspec.Meta(max_length=PAGE_RECORDS)]).decode
 
 
 class ArchiveWriter:
@@ -155,8 +162,7 @@ class ArchiveWriter:
             pages.append(Page(first=first, offset=self._offset + len(rest), length=len(page)))
             rest += page
         root = Root(build=self._build, last=self._last, pages=tuple(pages))
-        framed = _skippable(msgspec.msgpack.encode(root))
-        return bytes(rest + framed + _skippable(_length.pack(len(framed)))), root
+        return bytes(rest) + foot(root), root
 
     def _close_page(self) -> None:
         packed = _compressor.compress(_array.pack(0xDD, len(self._places)) + b"".join(self._places))
@@ -165,15 +171,27 @@ class ArchiveWriter:
         self._size = 0
 
 
+def foot(root: Root) -> bytes:
+    """The last bytes of the object that has this root: the root itself, and the trailer."""
+    framed = _skippable(msgspec.msgpack.encode(root))
+    return framed + _skippable(_length.pack(len(framed)))
+
+
 def read_page(data: bytes) -> list[Place]:
-    """The places of a page. Raises `BadArchive`."""
+    """The places of a page, one behind the other. Raises `BadArchive`."""
     packed = _payload(data)
     try:
         if zstandard.frame_content_size(packed) > PAGE_LIMIT:
             raise BadArchive("a page of an archived log's index claims to be larger than any")
-        return _decode_places(zstandard.ZstdDecompressor().decompress(packed, max_output_size=PAGE_LIMIT))
-    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        places: list[Place] = _decode_places(
+            zstandard.ZstdDecompressor().decompress(packed, max_output_size=PAGE_LIMIT)
+        )
+    except _UNREADABLE as error:
         raise BadArchive(f"a page of an archived log's index does not open: {error}") from error
+    for before, after in pairwise(places):
+        if after.first <= before.first or after.offset != before.offset + (before.length or 0):
+            raise BadArchive(f"in an archived log's index entry {after.first} is not behind entry {before.first}")
+    return places
 
 
 def read_trailer(data: bytes) -> int:
@@ -186,9 +204,14 @@ def read_trailer(data: bytes) -> int:
 
 def read_root(data: bytes) -> Root:
     """The root as it stands in the object. Raises `BadArchive`."""
+    return decode_root(_payload(data))
+
+
+def decode_root(data: bytes) -> Root:
+    """The root as it stands beside the object. Raises `BadArchive`."""
     try:
-        return msgspec.msgpack.decode(_payload(data), type=Root)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return msgspec.msgpack.decode(data, type=Root)
+    except _UNREADABLE as error:
         raise BadArchive(f"the root of an archived log does not open: {error}") from error
 
 

@@ -158,12 +158,14 @@ class StepStopped(msgspec.Struct, frozen=True, kw_only=True, tag="step_stopped")
     """`outcome` is SKIPPED for a step whose condition did not hold; `exit_code` is None where no process ran.
 
     `tolerated`: it failed, and that is none of the job. `summary` is what it wrote for people, in Markdown, masked.
+    `end` is how many raw bytes the step's log has, all of which were reported before; None where that is not told.
     """
 
     step: Count
     outcome: Outcome
     exit_code: ExitCode | None
     at: Moment
+    end: Long | None = None
     tolerated: bool = False
     summary: Annotated[str, msgspec.Meta(max_length=MAX_SUMMARY, pattern=r"\A[^\x00]*\Z")] | None = None
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Protocol
+
+import msgspec
 
 from buildsys.errors import Conflict, NotFound, Unavailable
 
@@ -29,6 +32,13 @@ class BlobsUnavailable(Unavailable):
     code = "blobs_unavailable"
 
 
+class Blob(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that is there, and when it was made, by the store's clock."""
+
+    key: str
+    made_at: datetime
+
+
 class Blobs(Protocol):
     """Objects by key. A key is a relative path of ASCII letters, digits, `-`, `_` and `.`.
 
@@ -51,8 +61,8 @@ class Blobs(Protocol):
         """Remove an object; one that is not there is removed already."""
         ...
 
-    def keys(self, prefix: str) -> AsyncIterator[str]:
-        """The keys that begin so, in no order."""
+    def objects(self, prefix: str) -> AsyncIterator[Blob]:
+        """The objects whose keys begin so, in no order; among them what others have put there, by whatever name."""
         ...
 
 

@@ -63,8 +63,8 @@ class ImageBuild(msgspec.Struct, frozen=True, kw_only=True):
 class Equipment(msgspec.Struct, frozen=True, kw_only=True):
     """What a job's container and its services have in common; all of it evaluated.
 
-    An image is named, or built. `options` are those of a `planned.PlannedContainer`, `ports` as in `8080:80/tcp`,
-    `80`, or `8000-8002:80-82`; they concern services only: a job's own are open to itself.
+    An image is named, or built; `login` is for one that is named. `options` are those of a `planned.PlannedContainer`;
+    `ports` are as in `8080:80/tcp` or `80`, and concern services only: a job's own are open to itself.
     """
 
     image: str | None = None

@@ -18,9 +18,15 @@ from buildsys.core.commands import LogCommand
 from buildsys.errors import BuildsysError
 
 LINES = "lines"
+STEP_STARTED = "step_started"
+STEP_STOPPED = "step_stopped"
 GAP = "gap"
 TRUNCATED = "truncated"
 END = "end"
+
+
+READ = 1 << 20
+"""Bytes, of frames and of what events carry, after which a read of a log ends."""
 
 
 class LogChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +77,8 @@ class LogReader(Protocol):
     async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
         """At most `size` records holding entries behind the cursor `after`; the first may begin before it.
 
-        Fewer only at the log's end.
+        Ends with the record that makes them `READ` bytes or more, so that it never holds much more than that. None
+        only at the log's end.
         """
         ...
 

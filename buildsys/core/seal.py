@@ -2,7 +2,13 @@
 
 Each record carries a MAC over the one before it and over everything that it says itself, under a key of the server.
 The last record says how much there is, so that a missing end shows, too. Who has the database or the archive but not
-the key cannot change, remove, exchange, add or bring back anything without a trace.
+the key cannot change, remove, exchange or add anything in a log that is sealed, nor put an earlier state of it there.
+
+While a build runs, its actor goes on from whatever stands last. So who removes the latest records then, before the
+actor is loaded anew, breaks no link. What was removed shows by what comes after it: the output of a step has to begin
+where it was left, a step has to begin and to end once, and the end of its output, as its runner saw it, has to be
+stored. Nothing shows where whole steps were removed, from their beginning to their end, or events of no step alone; and
+that a build is over says its row, without which a log may be `open` for ever.
 """
 
 from __future__ import annotations
@@ -15,7 +21,8 @@ from uuid import UUID
 
 import msgspec
 
-from buildsys.core.logs import END, GAP, LINES, TRUNCATED, LogChange, LogRecord
+from buildsys.core.build import Outcome
+from buildsys.core.logs import END, GAP, LINES, STEP_STARTED, STEP_STOPPED, TRUNCATED, LogChange, LogRecord
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -114,9 +121,12 @@ class Verifier:
         self._key = key
         self._build = build
         self._chain = Chain(key=key, build=build)
+        self._steps: dict[tuple[str | None, int | None], int] = {}
+        self._stopped: set[tuple[str | None, int | None]] = set()
         self._faults: list[Fault] = []
         self._missing: list[Missing] = []
         self._ended = False
+        self._given_up = False
 
     def take(self, record: LogRecord, printed: bytes | None) -> None:
         """The next record, and what its frame unfolds to (None: it does not, or there is none)."""
@@ -132,6 +142,9 @@ class Verifier:
             self._fault(record.first, f"the record of kind {record.kind} is not the one that was written here")
         elif record.kind == LINES:
             self._check_lines(record, printed)
+            self._check_source(record)
+        elif record.kind in (STEP_STARTED, STEP_STOPPED):
+            self._check_step(record)
         elif record.kind == END:
             self._check_end(record)
         elif record.kind in (GAP, TRUNCATED):
@@ -139,12 +152,16 @@ class Verifier:
             self._missing.append(
                 Missing(cursor=record.first, kind=record.kind, job=record.job, step=record.step, reason=reason)
             )
-        self._ended |= record.kind == END
-        chain.follow(record)
+        self._follow(record)
+
+    def give_up(self, problem: str) -> None:
+        """Nothing can be read from here on."""
+        self._fault(self._chain.last + 1, problem)
+        self._given_up = True
 
     def verdict(self, *, stopped: bool) -> Verdict:
         """What the log is worth; `stopped`: its build is over, so it has to have an end."""
-        if stopped and not self._ended:
+        if stopped and not (self._ended or self._given_up):
             self._fault(self._chain.last + 1, "the end of the log is missing")
         state: Literal["open", "complete", "incomplete", "broken"] = "complete"
         if self._faults:
@@ -170,15 +187,60 @@ class Verifier:
         if (lines, len(printed)) != (record.last - record.first + 1, record.size):
             self._fault(record.first, f"the frame holds {lines} lines in {len(printed)} bytes, and says otherwise")
 
+    def _check_source(self, record: LogRecord) -> None:
+        """Output goes on where that of its step was left."""
+        known, begin = self._steps.get(_step(record)), (record.source or (0, 0))[0]
+        if known is None:
+            self._fault(record.first, f"output of {_name(record)}, which does not run here")
+        elif begin != known:
+            self._fault(record.first, f"output of {_name(record)} begins at its byte {begin}, and was left at {known}")
+
+    def _check_step(self, record: LogRecord) -> None:
+        """A step begins once, and then ends once."""
+        step, verb = _step(record), "begins" if record.kind == STEP_STARTED else "ends"
+        if step in self._stopped or (verb == "begins" and step in self._steps):
+            self._fault(record.first, f"{_name(record)} {verb} a second time")
+        elif verb == "ends" and step not in self._steps and (record.data or {}).get("outcome") != Outcome.SKIPPED:
+            self._fault(record.first, f"{_name(record)} ends, and never began")
+
+    def _follow(self, record: LogRecord) -> None:
+        """Go on behind this record, whatever it is worth, so that each fault is named once."""
+        self._chain.follow(record)
+        self._ended |= record.kind == END
+        step = _step(record)
+        if record.kind == STEP_STARTED:
+            self._steps.setdefault(step, 0)
+        elif record.kind == STEP_STOPPED:
+            self._steps.pop(step, None)
+            self._stopped.add(step)
+        elif record.kind == LINES and record.source is not None and step in self._steps:
+            self._steps[step] = record.source[1]
+
     def _check_end(self, record: LogRecord) -> None:
         chain = self._chain
         seal = Seal(last=record.last, lines=chain.lines, bytes=chain.size, head=chain.head.hex())
         if (record.data or {}).get("seal") != msgspec.to_builtins(seal):
             self._fault(record.first, "the seal speaks of another log")
+        for job, step in self._steps:
+            self._fault(record.first, f"step {step} of job {job} began, and never ended")
 
     def _fault(self, cursor: int, problem: str) -> None:
         if len(self._faults) < MAX_FAULTS:
             self._faults.append(Fault(cursor=cursor, problem=problem))
+
+
+def _step(record: LogRecord) -> tuple[str | None, int | None]:
+    return record.job, record.step
+
+
+def _name(record: LogRecord) -> str:
+    return f"step {record.step} of job {record.job}"
+
+
+def deletion(key: bytes, build: UUID, at: datetime, rule: str) -> bytes:
+    """HMAC-SHA256 over the record that a build's log was deleted; under a key made from that of the seal."""
+    said = (build.bytes, (at - EPOCH) // MICROSECOND, rule)
+    return hmac.digest(hmac.digest(key, b"deletion", "sha256"), msgspec.msgpack.encode(said), "sha256")
 
 
 def link(key: bytes, previous: bytes, build: UUID, record: LogRecord) -> bytes:

@@ -13,9 +13,10 @@ from uuid import UUID, uuid4
 import msgspec
 import structlog
 
-from actors import Actor, Context, scheduled
+from actors import Actor, ActorReset, Context, scheduled
+from buildsys.core.archive import BadArchive
 from buildsys.core.assignment import Assignment, Position, Report, ReportReply
-from buildsys.core.blobs import BlobExists, BlobsUnavailable
+from buildsys.core.blobs import BlobExists, BlobMissing, BlobsUnavailable
 from buildsys.core.build import Outcome, State
 from buildsys.core.contexts import default_environment
 from buildsys.core.logs import END, LogChange
@@ -230,10 +231,14 @@ class BuildBuddy(Actor):
         try:
             archive = await self._archive.write(self._id)
             if archive is not None:
-                async with self.ctx.turn():
-                    self.ctx.execute(QUERIES["archive_insert"], **archive_columns(self._id, archive))
+                try:
+                    async with self.ctx.turn():
+                        self.ctx.execute(QUERIES["archive_insert"], **archive_columns(self._id, archive))
+                except BaseException as error:
+                    await self._archive.discard(self._id, archive, is_over=isinstance(error, ActorReset))
+                    raise
             await self._archive.drop(self._id)
-        except (BlobsUnavailable, BlobExists) as error:
+        except (BlobsUnavailable, BlobExists, BlobMissing, BadArchive) as error:
             log.warning("log_not_archived", build=str(self._id), error=str(error))
             pause = timedelta(seconds=min(ARCHIVE_AGAIN * 2**self._not_archived, ARCHIVE_PAUSE))
             self._not_archived += 1

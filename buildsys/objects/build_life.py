@@ -9,7 +9,6 @@ or something of ours failed, it is not asked any more: everything ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,16 +18,14 @@ from buildsys.core.assignment import ContainerStarted, Item, JobStopped, LogBatc
 from buildsys.core.build import Outcome, State
 from buildsys.core.course import Course
 from buildsys.core.course_walk import CANCELLED
-from buildsys.core.decisions import Cancel, Fail, Result, Skip, Start
+from buildsys.core.decisions import Cancel, Fail, Skip, Start
 from buildsys.core.definition import Events, Workflow
 from buildsys.core.job_places import expected, place_of, stands_for
-from buildsys.core.logs import END, GAP, LINES, TRUNCATED, LogChange
+from buildsys.core.logs import END, GAP, LINES, STEP_STARTED, STEP_STOPPED, TRUNCATED, LogChange
 from buildsys.core.planned import PlannedJob
 from buildsys.core.planning import BuildPlan, PlanSettings, plan_build, shown
+from buildsys.objects.build_outcome import outcome_of, worst
 from buildsys.objects.job_life import WITHIN, JobLife, StepLife, steps_of
-
-WORST_FIRST = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.CANCELED, Outcome.FAILED)
-"""Where a build did not succeed, its outcome is the first of these that any of its jobs has."""
 
 
 @dataclass(slots=True)
@@ -134,7 +131,8 @@ class BuildLife:
     def apply(self, job: JobLife, item: Item, now: datetime) -> bool:
         """Take the next item of a job's reports. A repeated one changes nothing.
 
-        False: it is not to be taken, for it leaves a hole before it, or is output beyond the build's limit.
+        False: it is not to be taken, for it leaves a hole before it, such as the begin of its step, or is output beyond
+        the build's limit.
 
         Jobs and steps keep the times that their runner reported; the build's own are ours, as `now` says.
         """
@@ -148,7 +146,7 @@ class BuildLife:
             case LogBatch():
                 return self._lines(job, item)
             case StepStopped():
-                self._step_stopped(job, item)
+                return self._step_stopped(job, item)
             case JobStopped():
                 job.outputs = item.outputs
                 self._stop_job(job, item.outcome, item.at, reason=item.reason)
@@ -212,9 +210,9 @@ class BuildLife:
                 self._hold(progress.held)
                 break
         if self._is_over_soon and all(job.is_stopped for job in self.jobs.values()):
-            self._end(self._worst(self.jobs.values()), now)
+            self._end(worst(self.jobs.values()), now)
         elif result is not None:
-            self._end(self._outcome(result), now)
+            self._end(outcome_of(result, self.jobs.values(), self.stopping), now)
 
     def _ends(self) -> dict[str, Any]:
         return {job.id: job.end for job in self.jobs.values() if job.is_decided}
@@ -316,14 +314,16 @@ class BuildLife:
         step.state, step.started_at, job.current = State.RUNNING, item.at, step.number
         self.changes.steps.add((job.id, step.number))
         within = {} if step.parent is None else {"parent": step.parent}
-        self._tell("step_started", item.at, job=job.id, step=step.number, name=step.name, **within)
+        self._tell(STEP_STARTED, item.at, job=job.id, step=step.number, name=step.name, **within)
 
     def _lines(self, job: JobLife, batch: LogBatch) -> bool:
         step = job.steps.get(batch.step)
-        if step is None or step.is_cut or (batch.end <= step.stored and not batch.truncated):
+        if step is None:
+            return batch.step < WITHIN
+        if step.is_cut or (batch.end <= step.stored and not batch.truncated):
             return True
         size = batch.end - batch.offset if step.number else 0
-        if batch.offset != step.stored or size > self.log_left:
+        if step.state != State.RUNNING or batch.offset != step.stored or size > self.log_left:
             return False
         step.stored, step.is_cut, job.current = batch.end, batch.truncated, step.number
         self.log_left = 0 if batch.truncated else self.log_left - size
@@ -344,38 +344,30 @@ class BuildLife:
             self._tell(TRUNCATED, batch.at, job=job.id, step=step.number, reason="the build's log limit was reached")
         return True
 
-    def _step_stopped(self, job: JobLife, item: StepStopped) -> None:
+    def _step_stopped(self, job: JobLife, item: StepStopped) -> bool:
         step = job.steps.get(item.step)
-        if step is not None and step.state != State.STOPPED:
-            step.is_tolerated, step.summary = item.tolerated, item.summary
-            self._stop_step(job, step, item.outcome, item.exit_code, item.at)
+        if step is None:
+            return item.step < WITHIN
+        if step.state == State.STOPPED:
+            return True
+        if step.state == State.QUEUED and item.outcome != Outcome.SKIPPED:
+            return False
+        if item.end is not None and item.end != step.stored:
+            reason = f"the step's output ended at byte {item.end}, and is stored up to {step.stored}"
+            self._tell(GAP, item.at, job=job.id, step=step.number, reason=reason)
+        step.is_tolerated, step.summary = item.tolerated, item.summary
+        self._stop_step(job, step, item.outcome, item.exit_code, item.at)
+        return True
 
     def _stop_step(self, job: JobLife, step: StepLife, outcome: Outcome, exit_code: int | None, now: datetime) -> None:
         outcome = self._as_ordered(outcome)
         step.state, step.outcome, step.exit_code, step.stopped_at = State.STOPPED, outcome, exit_code, now
         self.changes.steps.add((job.id, step.number))
-        self._tell("step_stopped", now, job=job.id, step=step.number, outcome=outcome, exit_code=exit_code)
+        self._tell(STEP_STOPPED, now, job=job.id, step=step.number, outcome=outcome, exit_code=exit_code)
 
     def _as_ordered(self, outcome: Outcome) -> Outcome:
         """A runner that is ordered to end something says canceled; why it was ordered, we know."""
         return self.stopping if self.stopping and outcome == Outcome.CANCELED else outcome
-
-    def _outcome(self, result: Result) -> Outcome:
-        """Of a build at the end of its course; what may fail does not count, nor what ended because another failed."""
-        jobs = self.jobs.values()
-        if result != Result.FAILURE and any(job.reason == CANCELLED for job in jobs):
-            return Outcome.CANCELED
-        if result in (Result.SUCCESS, Result.SKIPPED):
-            return Outcome.SUCCESS if result == Result.SUCCESS else Outcome.SKIPPED
-        return self._worst(job for job in jobs if not job.is_tolerated and not self._failed_fast(job))
-
-    def _failed_fast(self, job: JobLife) -> bool:
-        """Whether it is canceled only because another combination of its matrix failed."""
-        return job.outcome == Outcome.CANCELED and job.ordered_at is not None and self.stopping is None
-
-    def _worst(self, jobs: Iterable[JobLife]) -> Outcome:
-        outcomes = {job.outcome for job in jobs}
-        return next((worst for worst in WORST_FIRST if worst in outcomes), Outcome.SUCCESS)
 
     def _end(self, outcome: Outcome, now: datetime) -> None:
         if not self._has_failed and outcome != self.stopping:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID, uuid4
 
+import msgspec
 import structlog
 
 from buildsys.core.archive import ArchiveWriter, BadArchive, Page, Place, Root, read_page, records, span
 from buildsys.core.blobs import Blobs, BlobsUnavailable
-from buildsys.core.logs import LogReader, LogRecord
+from buildsys.core.logs import READ, LogReader, LogRecord
 from buildsys.errors import BuildsysError
 from buildsys.store.archives import Archive, Archives
 
@@ -32,6 +35,9 @@ READ_BACK = 4 << 20
 DROP = 500
 """Records that are deleted at once, so that no statement takes long."""
 
+CLEANING = 30.0
+"""Seconds that an attempt which is over may take to remove its object."""
+
 AT_ONCE = 2
 """Logs that a node archives at a time: there is no hurry, and a read may have to wait for the disk."""
 
@@ -39,6 +45,8 @@ REMEMBERED = 64
 """Index pages kept in memory, each of up to 512 records."""
 
 log = structlog.get_logger(__name__)
+
+_KEY = re.compile(r"[^/]+/logs/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[0-9a-f]{32}")
 
 
 class LogDeleted(BuildsysError):
@@ -55,13 +63,26 @@ class StoredLogs(LogReader, Protocol):
         """Delete the first records of an archived log, at most `size`; how many there were."""
 
 
-class LogArchive:
-    """Reads logs wherever they are, and archives them. Without `blobs` it archives none."""
+class LogObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that holds a build's log, or is what a late or ended attempt to archive it left."""
 
-    def __init__(self, *, logs: StoredLogs, archives: Archives, blobs: Blobs | None) -> None:
+    build: UUID
+    key: str
+    made_at: datetime
+
+
+class LogArchive:
+    """Reads logs wherever they are, and archives them. Without `blobs` it archives none.
+
+    Several installations may share a store: `installation` begins the keys of all that is this one's, and is the same
+    on all of its nodes.
+    """
+
+    def __init__(self, *, logs: StoredLogs, archives: Archives, blobs: Blobs | None, installation: str) -> None:
         self._logs = logs
         self._archives = archives
         self._blobs = blobs
+        self._ours = f"{installation}/logs/"
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._pages: OrderedDict[tuple[str, int], list[Place]] = OrderedDict()
 
@@ -71,9 +92,10 @@ class LogArchive:
         return self._blobs is None
 
     async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
-        """At most `size` records holding entries behind the cursor `after`; the first may begin before it.
+        """At most `size` records holding entries behind the cursor `after`, or `READ` bytes of them.
 
-        Fewer only at the log's end. Raises `LogDeleted`, `BlobsUnavailable` and `BadArchive`.
+        The first may begin before the cursor. None only at the log's end. Raises `LogDeleted`,
+        `BlobsUnavailable` and `BadArchive`.
         """
         stored = await self._logs.read(build, after=after, size=size)
         if stored and stored[0].first <= after + 1:
@@ -89,48 +111,63 @@ class LogArchive:
         return 0 if kept is None else kept[1].last
 
     async def write(self, build: UUID) -> Archive | None:
-        """Put the stored log into the blob store and read it back; None where there is a committed archive already.
+        """Put the stored log into the blob store and read it back; None where there is a committed archive by then.
 
-        Deletes nothing but its own failed attempt: whoever is late may not know that another archive has been
-        committed meanwhile. Raises `BlobsUnavailable`, `BlobExists` and `BadArchive`.
+        Deletes nothing but its own failed or late attempt: whoever is later still may not know that another archive has
+        been committed meanwhile. Raises `BlobsUnavailable`, `BlobExists`, `BlobMissing` and `BadArchive`.
         """
         async with self._slots:
             if await self._archives.get(build) is not None:
                 return None
             blobs = self._store()
             writing = _Writing(build, self._logs)
-            key = f"{_prefix(build)}{uuid4().hex}"
+            key = f"{self._ours}{build}/{uuid4().hex}"
             try:
                 size = await _put(blobs, key, writing)
+                is_late = await self._archives.get(build) is not None
             except BaseException:
-                with contextlib.suppress(BlobsUnavailable):
-                    await blobs.delete(key)
+                await self._clean(key)
                 raise
-            return Archive(key=key, size=size, records=writing.records, root=writing.root)
+            if is_late:
+                await self._clean(key)
+                return None
+            return Archive(key=key, size=size, sha256=writing.hash.digest(), records=writing.records, root=writing.root)
+
+    async def discard(self, build: UUID, archive: Archive, *, is_over: bool) -> None:
+        """Delete the object of an archive whose commit failed, unless it did not after all.
+
+        Where no archive is committed, and it may yet be this one (not `is_over`), the object is left to Retention, and
+        where this takes longer than `CLEANING`.
+        """
+        assert archive.key is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLEANING):
+                committed = await self._archives.get(build)
+                if is_over if committed is None else committed.key != archive.key:
+                    await self._clean(archive.key)
 
     async def drop(self, build: UUID) -> None:
-        """Delete what the committed archive has by now: what other attempts left, and the records in the database.
-
-        Raises `BlobsUnavailable`.
-        """
-        archive = await self._archives.get(build)
-        if archive is None:
-            return
-        await self.delete(build, but=archive.key)
+        """Delete from the database the records that the committed archive has by now."""
         while await self._logs.drop(build, size=DROP) == DROP:
             pass
 
-    async def delete(self, build: UUID, *, but: str | None = None) -> None:
-        """Delete all objects of a build's log but one: those as well that attempts left which came too late."""
-        blobs = self._store()
-        async for key in blobs.keys(_prefix(build)):
-            if key != but:
-                await blobs.delete(key)
+    async def delete(self, build: UUID) -> None:
+        """Delete all objects of a build's log: those as well that attempts left which came too late."""
+        async for found in self._objects(f"{self._ours}{build}/"):
+            await self.delete_object(found)
 
-    async def builds(self) -> AsyncIterator[UUID]:
-        """The builds of all objects of logs, once for each object."""
-        async for key in self._store().keys("logs/"):
-            yield UUID(key.split("/")[1])
+    def objects(self) -> AsyncIterator[LogObject]:
+        """All objects of this installation's logs; what others have put beside them is passed over."""
+        return self._objects(self._ours)
+
+    async def delete_object(self, found: LogObject) -> None:
+        """Delete one object of `objects`, for good."""
+        await self._store().delete(found.key)
+
+    async def _objects(self, prefix: str) -> AsyncIterator[LogObject]:
+        async for blob in self._store().objects(prefix):
+            if name := _KEY.fullmatch(blob.key):
+                yield LogObject(build=UUID(name[1]), key=blob.key, made_at=blob.made_at)
 
     async def _kept(self, build: UUID) -> tuple[str, Root] | None:
         """The key and the root of the log's object, once there is one."""
@@ -142,6 +179,11 @@ class LogArchive:
             raise LogDeleted(f"the log was deleted at {when}, by the rule about {archive.rule}")
         return archive.key, archive.root
 
+    async def _clean(self, key: str) -> None:
+        """Delete an object of this attempt; where the store does not, Retention finds it."""
+        with contextlib.suppress(BlobsUnavailable):
+            await self._store().delete(key)
+
     def _store(self) -> Blobs:
         if self._blobs is None:
             raise BlobsUnavailable("this node has no blob store: give all nodes the same one with --blobs")
@@ -149,11 +191,16 @@ class LogArchive:
 
     async def _read(self, key: str, root: Root, after: int, size: int) -> list[LogRecord]:
         found: list[LogRecord] = []
+        room = READ
         for page in root.pages_behind(after):
-            places = [place for place in await self._page(key, page) if place.last > after][: size - len(found)]
+            places = list[Place]()
+            for place in await self._page(key, page):
+                if place.last > after and len(found) + len(places) < size and room > 0:
+                    places.append(place)
+                    room -= _weight(place)
             start, length = span(places)
             found += records(places, await self._store().read(key, start, length))
-            if len(found) == size:
+            if len(found) == size or room <= 0:
                 break
         return found
 
@@ -196,19 +243,21 @@ class _Writing:
         return piece
 
 
-def _prefix(build: UUID) -> str:
-    return f"logs/{build}/"
+def _weight(place: Place) -> int:
+    """The bytes of a record's frame, or of what an event carries."""
+    return place.length or (0 if place.data is None else len(msgspec.json.encode(place.data)))
 
 
 async def _put(blobs: Blobs, key: str, writing: _Writing) -> int:
     """Write the object and read it back; how many bytes it has."""
     size = await blobs.put(key, writing.pieces())
-    if await _hash(blobs, key, size) != writing.hash.digest():
+    if await digest(blobs, key, size) != writing.hash.digest():
         raise BadArchive(f"{key} reads back other than it was written to {blobs!r}")
     return size
 
 
-async def _hash(blobs: Blobs, key: str, size: int) -> bytes:
+async def digest(blobs: Blobs, key: str, size: int) -> bytes:
+    """The SHA-256 of an object's first bytes. Raises as `Blobs.read` does."""
     found = hashlib.sha256()
     for start in range(0, size, READ_BACK):
         found.update(await blobs.read(key, start, min(READ_BACK, size - start)))

@@ -17,16 +17,14 @@ from collections.abc import Iterable
 from buildsys.core.commands import unescape
 from buildsys.runner.commands import ADD_MASK, Command, CommandReader
 from buildsys.runner.folder import SETUP
-from buildsys.runner.forms import LONGEST, SHORTEST, forms
-from buildsys.runner.patterns import LATEST, STRIDE, Patterns, Place
+from buildsys.runner.forms import SHORTEST, forms, join
+from buildsys.runner.patterns import LATEST, STRIDE, Place
+from buildsys.runner.sought import REACH, Sought
 
 MASK = b"***"
 
 PART = STRIDE // 4
 """A mask of at least as many bytes ends at a multiple of it, so that a log of nothing but a secret can be cut, too."""
-
-MOST_BEGINNINGS = 32_000
-"""Beginnings of secrets that are looked at in one go, which takes a moment."""
 
 MOST_ADDED = 1000
 MOST_ADDED_BYTES = 64 << 10
@@ -41,13 +39,13 @@ class Masks:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self.patterns = Patterns()
+        self.sought = Sought()
         self.known = {SETUP}
         self.closed: Place | None = None
         self._turns = {SETUP: 0}
         self._added: dict[bytes, Place] = {}
         self._added_bytes = 0
-        self.patterns.add({form for secret in secrets for form in forms(secret.encode())}, since=(SETUP, 0))
+        self.sought.add(join(forms(secret.encode()) for secret in secrets), since=(SETUP, 0))
 
     def add(self, value: bytes | None, *, since: Place) -> None:
         """Mask a value from a place on. One that is None was too long to be kept."""
@@ -56,7 +54,7 @@ class Masks:
         elif since < self._added.get(value, LATEST):
             self._added_bytes += len(value) if value not in self._added else 0
             self._added[value] = since
-            self.patterns.add(forms(value), since=since)
+            self.sought.add(forms(value), since=since)
 
     def turn(self, step: int) -> int:
         """Which of the job's steps it is, in the order in which they are asked for: that of time, not of numbers."""
@@ -65,7 +63,7 @@ class Masks:
     def mask(self, text: str) -> str:
         """A text of the runner's own, without what is a secret by now."""
         data = text.encode(errors="replace")
-        found, end = self.patterns.find(data, place=LATEST)
+        found, end = self.sought.find(data, place=LATEST)
         masked = Masked(data, first=0, runs=_runs(found, first=0, offset=0), held=end)
         return masked.text(end).decode(errors="replace")
 
@@ -120,20 +118,20 @@ class StepMask:
         first = len(self._behind)
         offset = self.offset - first
         beyond = len(text) + (not complete)
-        found, searched = self._masks.patterns.find(text, place=(self._turn, offset), most=MOST_BEGINNINGS)
+        found, searched = self._masks.sought.find(text, place=(self._turn, offset))
         found += [(start - offset, end - offset) for start, end in self._values]
         if (command := self._reader.open) is not None and command.name == ADD_MASK:
             found.append((command.start - offset, beyond))
         if (closed := self._masks.closed) is not None and closed[0] <= self._turn:
             found.append((closed[1] - offset if closed[0] == self._turn else 0, beyond))
-        begun = 0 if complete else self._masks.patterns.begun(text)
-        held = min(searched, len(text) - (begun if patient or begun >= SHORTEST else 0))
+        begun = 0 if complete else self._masks.sought.begun(text, least=1 if patient else SHORTEST)
+        held = min(searched, len(text) - begun)
         return Masked(text, first=first, runs=_runs(found, first=first, offset=offset), held=held)
 
     def release(self, data: bytes | memoryview) -> None:
         """These next bytes are out; only a secret's beginning may be wanted of them again."""
         self.offset += len(data)
-        self._behind = (self._behind + data[1 - LONGEST :])[1 - LONGEST :]
+        self._behind = (self._behind + data[1 - REACH :])[1 - REACH :]
         self._values = [value for value in self._values if value[1] > self.offset]
 
     def _add(self, commands: Iterable[Command]) -> None:

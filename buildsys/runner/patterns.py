@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
@@ -51,14 +51,20 @@ class Patterns:
             self.longest = max(self.longest, *map(len, fresh))
             self._build(fresh)
 
-    def find(self, text: bytes, *, place: Place, most: int = sys.maxsize) -> tuple[list[tuple[int, int]], int]:
+    def __bool__(self) -> bool:
+        return bool(self._since)
+
+    def find(
+        self, text: bytes, *, place: Place, most: int = sys.maxsize, origin: Callable[[int], int] = int
+    ) -> tuple[list[tuple[int, int]], int]:
         """Where they occur in `text`, which is at `place`, and up to where it was searched.
+
+        `origin` says how far behind `place` a byte was that is at some offset of `text` now.
 
         All bytes of an occurrence that begins before that are in one of the ranges. Whoever prints could make the
         search slow: it ends at the first multiple of `STRIDE` behind which it has looked at `most` beginnings.
         """
         found: list[tuple[int, int]] = []
-        step, offset = place
         view = memoryview(text)
         for stride in range(0, len(text), STRIDE):
             if most <= 0:
@@ -69,7 +75,7 @@ class Patterns:
                         if not any(text[start : start + size] in self._lengths for size in self._sizes):
                             continue
                         most -= 1
-                        end = self._end(text, start, (step, offset + start))
+                        end = self._end(text, start, place, origin)
                         if found and found[-1][0] < start < found[-1][1]:
                             found[-1] = (found[-1][0], max(end, found[-1][1]))
                         elif end > start:
@@ -86,7 +92,7 @@ class Patterns:
                 return length
         return 0
 
-    def _end(self, text: bytes, start: int, place: Place) -> int:
+    def _end(self, text: bytes, start: int, place: Place, origin: Callable[[int], int]) -> int:
         """Where the longest one that begins at `start` ends; `start` if there is none."""
         end = start
         for size in self._sizes:
@@ -94,7 +100,9 @@ class Patterns:
                 if start + length <= end:
                     break
                 since = self._since.get(text[start : start + length])
-                if since is not None and since <= place and start + length <= len(text):
+                if since is None or start + length > len(text):
+                    continue
+                if since <= place or since <= (place[0], place[1] + origin(start)):
                     end = start + length
         return end
 

@@ -210,6 +210,8 @@ class Reporter:
                     position, sent = advance(position, batch), sent + batch.end - batch.offset
                     if sent >= FLOOD:
                         return items
+                if isinstance(mark, StepStopped):
+                    mark = replace(mark, end=position.offset)
             items.append(mark)
             position = advance(position, mark)
         step = self._open_step()

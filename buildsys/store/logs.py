@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from actors import Database
-from buildsys.core.logs import LogRecord
+from buildsys.core.logs import READ, LogRecord
 from buildsys.store.queries import QUERIES
 
 
@@ -19,8 +19,11 @@ class Logs:
         self._database = database
 
     async def read(self, build: UUID, *, after: int, size: int = 64) -> list[LogRecord]:
-        """At most `size` records holding entries behind the cursor `after`; the first may begin before it."""
-        rows = await self._database.many(QUERIES["log_read"], build=build, after=after, size=size)
+        """At most `size` records holding entries behind the cursor `after`, or `READ` bytes of them.
+
+        The first may begin before the cursor. None only at the log's end.
+        """
+        rows = await self._database.many(QUERIES["log_read"], build=build, after=after, size=size, bytes=READ)
         return [_record(row) for row in rows]
 
     async def last(self, build: UUID) -> int:

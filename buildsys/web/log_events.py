@@ -61,7 +61,8 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size(self) -> int:
         """About how many bytes it stands for."""
-        return max(256, self.record.size)
+        data = self.record.data
+        return 256 + self.record.size + (0 if data is None else len(msgspec.json.encode(data)))
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,8 +36,8 @@ SHARE = 128 << 10
 RECORDS = 16
 """How many records are read at first; each may stand for 1 MiB."""
 
-MOST, STRETCH = 512, 256 << 10
-"""How many are read at once by who has much before him, and the compressed bytes that this is meant to bring."""
+MOST = 512
+"""How many are read at once by who has much before him; `READ` bytes end a read before."""
 
 
 class Subscriber(Protocol):
@@ -68,7 +68,7 @@ class LogFeed:
         while not self._closed:
             records = await self._logs.read(build, after=cursor, size=size)
             if records:
-                size = _as_many(records)
+                size = min(2 * size, MOST)
                 for record in records:
                     yield (event(behind(record, cursor)),)
                     cursor = record.last
@@ -113,12 +113,6 @@ class LogFeed:
                 await asyncio.gather(followed.reader, return_exceptions=True)
 
 
-def _as_many(records: list[LogRecord]) -> int:
-    """How many to read next: if they are like these, a stretch; twice as many at most."""
-    brought = sum(len(record.frame or b"") for record in records)
-    return max(RECORDS, min(MOST, 2 * len(records), len(records) * STRETCH // max(1, brought)))
-
-
 class _Followed:
     """A build's latest events: all those in (`_start`, `_position`]."""
 
@@ -147,7 +141,7 @@ class _Followed:
                     if records or time.monotonic() - woken >= self._heartbeat:
                         self.wake()
                         woken = time.monotonic()
-                    if len(records) < RECORDS:
+                    if not records:
                         with contextlib.suppress(TimeoutError):
                             async with asyncio.timeout(min(LOOK_AGAIN, self._heartbeat)):
                                 await hint.wait()

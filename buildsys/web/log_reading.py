@@ -15,13 +15,13 @@ from buildsys.web.codec import BadRequest, Text
 from buildsys.web.log_events import Filter, Piece, behind, entries
 
 PART = 8 << 20
-"""Bytes of log after which a limited answer ends before its limit; it says where to go on."""
+"""Bytes of log after which a limited answer or an outline ends before its limit; it says where to go on."""
 
 FEW = 4
 """Records that the first query brings where a part is asked for: they often hold all of it."""
 
-PAGE = 2 << 20
-"""Compressed bytes of log that one query is meant to bring."""
+MANY = 1024
+"""Records that a query asks for at most; `READ` bytes end it before."""
 
 USUAL, MOST = 1000, 10_000
 """Entries of a limited answer where the request does not say, and at most."""
@@ -140,16 +140,18 @@ class LogSource:
     async def outline(self, reading: Reading) -> LogOutline:
         """What is behind the cursor, up to `OUTLINED` runs and events; neighbouring lines of a step are one run."""
         runs, events = list[tuple[int, int, str | None, int | None]](), list[LogEntry]()
-        cursor, end = reading.after, reading.ended
+        cursor, end, size = reading.after, reading.ended, 0
         async with contextlib.aclosing(self.records(reading)) as records:
             async for record in records:
-                if len(runs) + len(events) >= OUTLINED:
+                if len(runs) + len(events) >= OUTLINED or size >= PART:
                     break
                 first, cursor, end = max(record.first, cursor + 1), record.last, record.kind == END
                 if not reading.wanted.admits(record):
                     continue
                 if record.kind != LINES:
-                    events += entries(behind(record, reading.after))
+                    piece = behind(record, reading.after)
+                    events += entries(piece)
+                    size += piece.size
                 elif runs and runs[-1][1:] == (first - 1, record.job, record.step):
                     runs[-1] = (runs[-1][0], record.last, record.job, record.step)
                 else:
@@ -164,22 +166,22 @@ class LogSource:
                     yield behind(record, reading.after)
 
     async def records(self, reading: Reading, *, size: int = 32) -> AsyncGenerator[LogRecord, None]:
-        """All records behind the cursor, in queries that bring about `PAGE` compressed bytes each."""
+        """All records behind the cursor, no more than a query's at a time."""
         async with contextlib.aclosing(self.pages(reading, size=size)) as pages:
             async for page in pages:
                 for record in page:
                     yield record
 
     async def pages(self, reading: Reading, *, size: int = 32) -> AsyncGenerator[list[LogRecord], None]:
-        """The same, query by query."""
+        """The same, query by query, each for four times as many as the one before it."""
         after = reading.after
         while page := await self._logs.read(reading.build, after=after, size=size):
+            after, size = page[-1].last, min(4 * size, MANY)
+            ended = page[-1].kind == END
             yield page
-            if len(page) < size:
+            del page
+            if ended:
                 return
-            after = page[-1].last
-            brought = sum(len(record.frame or b"") for record in page)
-            size = max(FEW, min(1024, size * PAGE // max(1, brought)))
 
 
 def parse_cursor(text: str) -> int:

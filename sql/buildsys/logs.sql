@@ -24,13 +24,19 @@ FROM log_records
 WHERE build = :build AND kind IN ('lines', 'truncated', 'step_started') GROUP BY job, step;
 
 -- name: log_read :many
--- Records that hold entries behind a cursor, in order, at most `size` of them.
-SELECT first, last, kind, at, job, step, source_from, source_to, frame, size, data, mac FROM log_records
-WHERE build = :build
-  AND first >= coalesce((SELECT max(first) FROM log_records WHERE build = :build AND first <= :after + 1), 0)
-  AND last > :after
-ORDER BY first
-LIMIT :size;
+-- Records that hold entries behind a cursor, in order: at most `size` of them, up to the one that makes them `bytes`.
+SELECT first, last, kind, at, job, step, source_from, source_to, frame, size, data, mac FROM (
+    SELECT *, sum(coalesce(octet_length(frame), octet_length(data::text), 0))
+        OVER (ORDER BY first ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM log_records
+    WHERE build = :build
+      AND first >= coalesce((SELECT max(first) FROM log_records WHERE build = :build AND first <= :after + 1), 0)
+      AND last > :after
+    ORDER BY first
+    LIMIT :size
+) AS records
+WHERE coalesce(before, 0) < :bytes
+ORDER BY first;
 
 -- name: log_drop :one
 -- Delete the first records of a log that is archived, at most `size`, and count them.

@@ -13,6 +13,7 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape, quoteattr
 
@@ -36,12 +37,27 @@ def written(secret: str) -> dict[str, str]:
         "xml": escape(secret),
         "xml attribute": quoteattr(secret),
         "html": html.escape(secret),
+        "yaml": "'" + secret.replace("'", "''") + "'",
+        "csv": '"' + secret.replace('"', '""') + '"',
+        "hex": data.hex(),
+        "hex in capitals": data.hex().upper(),
+        "url of all characters": "".join(f"%{byte:02x}" for byte in data),
     }
     for before in range(3):
         text = b"<" * before + data + b">"
         forms[f"base64 behind {before}"] = base64.b64encode(text).decode()
         forms[f"base64 for URLs behind {before}"] = base64.urlsafe_b64encode(text).decode()
     return forms
+
+
+def wrapped(secret: str) -> Iterator[str]:
+    """A secret in base64 that goes on in new lines, as tools wrap it, from every column on."""
+    for width in (60, 64, 76):
+        for before in range(width):
+            text = base64.b64encode(b"-" * before + secret.encode() + b"---").decode()
+            lines = [text[start : start + width] for start in range(0, len(text), width)]
+            yield ("\r\n" if before % 2 else "\n").join(lines)
+            yield ("\n" if before % 2 else "\r\n").join(lines)
 
 
 def traces(secret: str) -> dict[str, bytes]:
@@ -55,8 +71,10 @@ def traces(secret: str) -> dict[str, bytes]:
         for before in range(3):
             texts = [base64.b64encode(around * before + part.encode() + around * 3) for around in (b"\0", b"\xff")]
             stable = "".join(a if a == b else " " for a, b in zip(*(text.decode() for text in texts), strict=True))
-            found[f"base64 {number}, {before}"] = max(stable.split(), key=len).encode()
-            found[f"base64 for URLs {number}, {before}"] = found[f"base64 {number}, {before}"].translate(_FOR_URLS)
+            whole = max(stable.split(), key=len).encode()
+            for half, trace in enumerate((whole[: len(whole) // 2], whole[len(whole) // 2 :])):
+                found[f"base64 {number}, {before}, {half}"] = trace
+                found[f"base64 for URLs {number}, {before}, {half}"] = trace.translate(_FOR_URLS)
     beginning = secret[:12].encode()
     return {**found, "its beginning": beginning}
 
@@ -90,6 +108,8 @@ def _print_parted(name: str, secret: str, *, every: int) -> None:
             time.sleep(0.0005)
             _write(form[at:] + ("" if at % 3 else "\n"))
         _write(f"\n{name} {number}\n")
+    for form in wrapped(secret):
+        _write(f"{form}\n")
 
 
 def _print_slowly(secret: str) -> None:

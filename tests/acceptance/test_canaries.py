@@ -89,7 +89,8 @@ class Listener:
 def found(data: bytes, *secrets: str) -> set[str]:
     """Traces of the secrets, whatever they are mixed with; where several overlap, the first."""
     names, search = _search(secrets)
-    return {names[index] for index, _, _ in search.find_matches_as_indexes(data)}
+    texts = (data, data.translate(None, b"\r\n"))
+    return {names[index] for text in texts for index, _, _ in search.find_matches_as_indexes(text)}
 
 
 @functools.cache
@@ -180,6 +181,7 @@ def test_what_is_there_is_found() -> None:
     for secret in (GIVEN, ADDED, LINES):
         for name, form in canaries.written(secret).items():
             assert found(f"x{form}y".encode(), secret), name
+        assert all(found(f"x{form}y".encode(), secret) for form in canaries.wrapped(secret))
         assert found(b"".join(_views(zstandard.compress(secret.encode()))), secret)
         with pytest.raises(AssertionError, match="here"):
             clean({"here": secret.encode()})

@@ -13,10 +13,9 @@ from objects_bench import LIMITS, Bench, Hand, Objects, begun, ended, output, un
 from postgres_server import pause, resume
 
 from actors.testing import run_in_actor
-from buildsys.core.blobs import Blobs, BlobsUnavailable
+from buildsys.core.blobs import Blob, Blobs, BlobsUnavailable
 from buildsys.core.logs import LogRecord
 from buildsys.objects.log_archive import LogArchive
-from buildsys.store.archives import Archives
 
 ARCHIVING = msgspec.structs.replace(LIMITS, archive_after=0.001)
 BATCHES = 130
@@ -47,9 +46,9 @@ class Failing:
         self._check("delete")
         await self.behind.delete(key)
 
-    def keys(self, prefix: str) -> AsyncIterator[str]:
-        self._check("keys")
-        return self.behind.keys(prefix)
+    def objects(self, prefix: str) -> AsyncIterator[Blob]:
+        self._check("objects")
+        return self.behind.objects(prefix)
 
     def _check(self, place: str) -> None:
         if place in self.broken:
@@ -85,10 +84,10 @@ class Late(Failing):
         await self._wait()
         return await super().put(key, pieces)
 
-    async def keys(self, prefix: str) -> AsyncIterator[str]:
+    async def objects(self, prefix: str) -> AsyncIterator[Blob]:
         await self._wait()
-        async for key in super().keys(prefix):
-            yield key
+        async for blob in super().objects(prefix):
+            yield blob
 
     async def _wait(self) -> None:
         self.asked.set()
@@ -124,7 +123,7 @@ async def archived(bench: Bench, build: UUID) -> None:
 
 
 async def keys(blobs: Blobs) -> list[str]:
-    return [key async for key in blobs.keys("")]
+    return [blob.key async for blob in blobs.objects("")]
 
 
 async def whole(archive: LogArchive, build: UUID, size: int = 37) -> list[LogRecord]:
@@ -135,7 +134,7 @@ async def whole(archive: LogArchive, build: UUID, size: int = 37) -> list[LogRec
 
 
 def archive_of(bench: Bench, blobs: Blobs) -> LogArchive:
-    return LogArchive(logs=bench.logs, archives=Archives(database=bench.database), blobs=blobs)
+    return bench.archive(blobs)
 
 
 async def due(bench: Bench, build: UUID) -> float:

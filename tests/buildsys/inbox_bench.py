@@ -22,10 +22,8 @@ from buildsys.core.project import Delivery, Project, ProjectSettings
 from buildsys.objects import triggers
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.objects.builder import Builder, PlanDefaults
-from buildsys.objects.log_archive import LogArchive
 from buildsys.objects.provisions import Provisions
 from buildsys.objects.triggers import Triggers
-from buildsys.store.archives import Archives
 from buildsys.store.cipher import Cipher
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.secrets import Variables
@@ -107,7 +105,7 @@ async def inbox_on(database: Database, tmp_path: Path) -> AsyncIterator[Inbox]:
                 hints=bench.hints,
                 limits=LIMITS,
                 seal_key=SEAL_KEY,
-                archive=LogArchive(logs=bench.logs, archives=Archives(database=database), blobs=None),
+                archive=bench.archive(),
             ),
         )
         builder = inbox.builder = Builder(

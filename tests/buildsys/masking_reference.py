@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from buildsys.runner.forms import forms
+from buildsys.runner.forms import Forms, forms
 
 MASK = b"***"
 
 
 def masked(*steps: bytes, secrets: tuple[str, ...] = ()) -> list[bytes]:
     """What is shown of the output of a job's steps. For output without a range of more than 64 KiB that is masked."""
-    known = [form for secret in secrets for form in forms(secret.encode())]
+    known = [forms(secret.encode()) for secret in secrets]
     shown = []
     for output in steps:
         values = added(output)
         since = [(form, 0) for form in known]
         for end, value in values:
-            since += [(form, end) for form in forms(value)]
-        occurrences = [
-            (start, start + len(form))
-            for form, first in since
-            for start in range(first, len(output) - len(form) + 1)
-            if output.startswith(form, start)
-        ]
+            since.append((forms(value), end))
+        occurrences = [place for form, first in since for place in places(form, output, first)]
         occurrences += [(end - len(printed), end) for end, printed in lines(output)]
         shown.append(replaced(output, occurrences))
-        known += [form for _, value in values for form in forms(value)]
+        known += [forms(value) for _, value in values]
     return shown
+
+
+def places(found: Forms, output: bytes, first: int) -> Iterator[tuple[int, int]]:
+    """Where the forms occur from a place on. Of a wrapped one less than four bytes at a line's end do not count."""
+    for text, forms_of_it in ((output, found.plain), (output.upper(), found.folded)):
+        for form in forms_of_it:
+            for match in re.finditer(b"(?=(%b))" % re.escape(form), text[first:]):
+                yield first + match.start(1), first + match.end(1)
+    for form in found.wrapped:
+        wrapped = rb"(?:\r?\n)?".join(re.escape(bytes([byte])) for byte in form)
+        for match in re.finditer(b"(?=(%b))" % wrapped, output[first:]):
+            before, line_end, _ = match[1].partition(b"\n")
+            is_short = line_end and len(before.rstrip(b"\r")) < 4
+            yield first + match.start(1) + (len(before) + 1 if is_short else 0), first + match.end(1)
 
 
 def replaced(output: bytes, ranges: list[tuple[int, int]]) -> bytes:

@@ -39,6 +39,7 @@ from buildsys.objects import scheduler
 from buildsys.objects.build_buddy import BuildBuddy, BuildLimits
 from buildsys.objects.dispatcher import Dispatcher
 from buildsys.objects.log_archive import LogArchive
+from buildsys.objects.log_verification import LogVerification
 from buildsys.objects.provisions import Provisions
 from buildsys.objects.scheduler import Scheduler
 from buildsys.store.archives import Archives
@@ -52,6 +53,7 @@ from buildsys.store.secrets import Secrets
 from buildsys.testing import queue_build
 
 SEAL_KEY = b"a seal"
+INSTALLATION = "this-installation"
 
 LIMITS = BuildLimits(startup=120.0, silence=120.0, grace=1.0)
 
@@ -115,6 +117,15 @@ class Bench:
         self.secrets = Secrets(database=database, cipher=Cipher(key=bytes(32)))
         self.assignments = Assignments(database=database)
         self.logs = Logs(database=database)
+        self.archives = Archives(database=database, key=SEAL_KEY)
+
+    def archive(self, blobs: Blobs | None = None) -> LogArchive:
+        return LogArchive(logs=self.logs, archives=self.archives, blobs=blobs, installation=INSTALLATION)
+
+    def verification(self, blobs: Blobs | None = None, *, key: bytes = SEAL_KEY) -> LogVerification:
+        return LogVerification(
+            builds=self.builds, logs=self.archive(blobs), archives=self.archives, blobs=blobs, key=key
+        )
 
     async def project(self, name: str = "shop", *, max_running: int | None = None) -> Project:
         return await self.projects.create(
@@ -177,7 +188,7 @@ class Bench:
         **settings: Any,
     ) -> AsyncIterator[Cluster[Objects]]:
         clock = clock or SystemClock()
-        archive = LogArchive(logs=self.logs, archives=Archives(database=self.database), blobs=blobs)
+        archive = self.archive(blobs)
 
         def make(ctx: Context) -> BuildBuddy:
             return buddy(

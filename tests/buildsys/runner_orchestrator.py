@@ -77,6 +77,7 @@ class Job:
                 self.position = replace(position, offset=item.end, cut=item.truncated)
             case StepStopped() if item.step not in position.stopped:
                 assert (item.outcome is Outcome.SKIPPED) == (item.step not in position.started)
+                assert item.end in (None, position.offset)
                 self.codes[item.step] = item.exit_code
                 self.ends[item.step] = item
                 self.position = replace(position, stopped={**position.stopped, item.step: item.outcome})

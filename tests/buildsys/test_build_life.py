@@ -138,12 +138,32 @@ def test_output_is_taken_only_where_the_stored_output_ends() -> None:
     def batch(start: int, end: int) -> LogBatch:
         return LogBatch(step=1, offset=start, end=end, lines=1, frame=zstandard.compress(b"\n"), at=NOW)
 
+    assert not apply(life, job, batch(0, 10)), "of a step that did not begin"
+    apply(life, job, StepStarted(step=1, at=NOW))
     assert apply(life, job, batch(0, 10))
     assert not apply(life, job, batch(20, 30)), "a hole"
     assert not apply(life, job, batch(5, 15)), "an overlap"
     assert job.position.offset == 10
     assert apply(life, job, batch(10, 15))
     assert [record.source for record in life.records if record.kind == "lines"] == [(0, 10), (10, 15)]
+    apply(life, job, StepStopped(step=1, outcome=Outcome.SUCCESS, exit_code=0, at=NOW))
+    assert not apply(life, job, batch(15, 20)), "of a step that has stopped"
+
+
+def test_a_step_whose_output_is_not_all_stored_ends_with_a_gap() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+    apply(life, job, StepStarted(step=1, at=NOW))
+    apply(life, job, StepStopped(step=1, outcome=Outcome.SUCCESS, exit_code=0, at=NOW, end=12))
+    assert gaps(life) == [("a", 1, "the step's output ended at byte 12, and is stored up to 0")]
+
+
+def test_a_step_that_did_not_begin_can_only_be_skipped() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+    assert not apply(life, job, StepStopped(step=1, outcome=Outcome.SUCCESS, exit_code=0, at=NOW))
+    assert apply(life, job, StepStopped(step=1, outcome=Outcome.SKIPPED, exit_code=None, at=NOW))
+    assert job.position.stopped == {1: Outcome.SKIPPED}
 
 
 def gaps(life: BuildLife) -> list[tuple[str | None, int | None, str]]:
@@ -268,12 +288,13 @@ def test_a_stopped_job_leaves_no_step_open() -> None:
 def test_the_position_says_where_a_new_incarnation_goes_on() -> None:
     life = started(a=())
     job = claimed(life, "a")
+    apply(life, job, StepStarted(step=0, at=NOW))
     apply(life, job, ContainerStarted(container="c1", driver="docker", at=NOW))
     apply(life, job, StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=NOW))
     apply(life, job, StepStarted(step=1, at=NOW))
     apply(life, job, LogBatch(step=1, offset=0, end=42, lines=3, frame=zstandard.compress(b"\n"), at=NOW))
     assert (job.position.step, job.position.offset, job.position.container) == (1, 42, "c1")
-    assert job.position.started == (1,)
+    assert job.position.started == (0, 1)
     assert job.position.stopped == {0: Outcome.SUCCESS}
 
 

@@ -8,11 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from objects_bench import SEAL_KEY, Hand, begun, bench_on, ended, output
+from objects_bench import Hand, begun, bench_on, ended, output
 
 from actors import Database
 from buildsys.core.commands import MAX_ANNOTATIONS, MAX_GROUPS, MAX_NAME, MAX_TEXT, LogCommand
-from buildsys.objects.log_verification import LogVerification
 from buildsys.runner.commands import LONGEST_HEAD, LogCommands
 
 
@@ -182,5 +181,5 @@ async def test_commands_become_events_behind_their_lines(database: Database) -> 
         )
         assert (annotation.job, annotation.step, more.first) == ("a", 1, annotation.last + 1)
         await hand.report(*ended())
-        verdict = await LogVerification(builds=bench.builds, logs=bench.logs, key=SEAL_KEY).verify(build)
+        verdict = await bench.verification().verify(build)
         assert verdict.state == "complete"

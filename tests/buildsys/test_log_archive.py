@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import struct
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
+import zstandard
 from archive_bench import (
     ARCHIVING,
     BATCHES,
@@ -25,17 +30,21 @@ from archive_bench import (
     ring,
     whole,
 )
-from objects_bench import SEAL_KEY, Bench, Objects, bench_on, until
+from objects_bench import INSTALLATION, Bench, Objects, bench_on, until
 
 from actors import Database, Node, SystemClock
-from actors.testing import evict
+from actors.testing import evict, run_in_actor
 from buildsys.adapters.files import FileBlobs
+from buildsys.core.archive import SKIPPABLE, TRAILER, BadArchive, foot, read_page
+from buildsys.core.blobs import BlobMissing
 from buildsys.objects import retention
 from buildsys.objects.log_archive import LogArchive, LogDeleted
-from buildsys.objects.log_verification import LogVerification
 from buildsys.objects.retention import Retention
-from buildsys.store.archives import Archives, Rules, archive_columns
+from buildsys.store.archives import Archive, Rules, archive_columns
 from buildsys.store.queries import QUERIES
+
+OLD = retention.STRAY + timedelta(hours=1)
+NEARLY = retention.STRAY - timedelta(hours=1)
 
 
 @pytest.fixture
@@ -57,7 +66,7 @@ async def one(bench: Bench, blobs: Failing) -> AsyncIterator[Objects]:
 
 @pytest.fixture
 def archive(bench: Bench, blobs: Failing) -> LogArchive:
-    return LogArchive(logs=bench.logs, archives=Archives(database=bench.database), blobs=blobs)
+    return archive_of(bench, blobs)
 
 
 async def test_an_archived_log_is_the_same(bench: Bench, one: Objects, archive: LogArchive, blobs: Failing) -> None:
@@ -67,7 +76,7 @@ async def test_an_archived_log_is_the_same(bench: Bench, one: Objects, archive: 
     assert found[: len(before)] == before
     assert [record.kind for record in found[len(before) :]] == ["step_stopped", "job_stopped", "end"]
     assert len(await keys(blobs)) == 1
-    verdict = await LogVerification(builds=bench.builds, logs=archive, key=SEAL_KEY).verify(build)
+    verdict = await bench.verification(blobs).verify(build)
     assert (verdict.state, verdict.lines) == ("complete", BATCHES)
 
 
@@ -75,7 +84,7 @@ async def test_any_stretch_takes_two_reads(bench: Bench, one: Objects, blobs: Fa
     build, _ = await build_log(bench, one)
     await archived(bench, build)
     for after in (0, 1, 50, 120):
-        fresh = LogArchive(logs=bench.logs, archives=Archives(database=bench.database), blobs=blobs)
+        fresh = archive_of(bench, blobs)
         blobs.reads = 0
         found = await fresh.read(build, after=after, size=20)
         assert (found[0].first, blobs.reads) == (after + 1, 2)
@@ -84,7 +93,7 @@ async def test_any_stretch_takes_two_reads(bench: Bench, one: Objects, blobs: Fa
     assert await archive_of(bench, blobs).read(build, after=10_000, size=20) == []
 
 
-@pytest.mark.parametrize("place", ["keys", "put", "after put", "read"])
+@pytest.mark.parametrize("place", ["put", "after put", "read"])
 async def test_a_store_that_is_away_is_waited_out(
     bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, place: str
 ) -> None:
@@ -132,8 +141,69 @@ async def test_who_is_late_deletes_no_committed_archive(bench: Bench, one: Objec
     await ring(one, build)
     await archived(bench, build)
     late.free.set()
-    await writing
+    assert await writing is None
     assert (await whole(archive_of(bench, blobs), build))[: len(before)] == before
+    assert len(await keys(blobs)) == 1
+
+
+async def test_who_commits_too_late_leaves_nothing(
+    bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another archive is committed between the last look at the database and the commit of this one."""
+    committed: list[str | None] = []
+    write = LogArchive.write
+
+    async def overtaken(self: LogArchive, build: UUID) -> Archive | None:
+        mine = await write(self, build)
+        if not committed:
+            other = await write(self, build)
+            assert other is not None
+            await bench.database.execute(QUERIES["archive_insert"], **archive_columns(build, other))
+            committed.append(other.key)
+        return mine
+
+    monkeypatch.setattr(LogArchive, "write", overtaken)
+    build, before = await build_log(bench, one)
+    await archived(bench, build)
+    assert (await whole(archive, build))[: len(before)] == before
+    assert await keys(blobs) == committed
+
+
+@pytest.mark.parametrize("stands", ["none", "this", "another"])
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_only_what_is_certainly_not_committed_is_discarded(
+    bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, stands: str, is_over: bool
+) -> None:
+    blobs.broken = {"put"}
+    build, _ = await build_log(bench, one)
+    await until(lambda: put_off(bench, build))
+    blobs.broken = set()
+    this, another = await archive.write(build), await archive.write(build)
+    assert this is not None
+    assert another is not None
+    if stands != "none":
+        row = archive_columns(build, this if stands == "this" else another)
+        await bench.database.execute(QUERIES["archive_insert"], **row)
+    await archive.discard(build, this, is_over=is_over)
+    is_kept = stands == "this" or (stands == "none" and not is_over)
+    assert set(await keys(blobs)) == ({this.key, another.key} if is_kept else {another.key})
+
+
+@pytest.mark.parametrize("error", [BlobMissing("gone"), BadArchive("torn")])
+async def test_an_object_that_does_not_read_back_is_written_again(
+    bench: Bench, one: Objects, archive: LogArchive, blobs: Failing, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def refuse(key: str, start: int, length: int) -> bytes:
+        raise error
+
+    monkeypatch.setattr(blobs, "read", refuse)
+    build, before = await build_log(bench, one)
+    await until(lambda: put_off(bench, build))
+    assert not await has_failed(bench, build)
+    monkeypatch.undo()
+    await ring(one, build)
+    await archived(bench, build)
+    assert (await whole(archive, build))[: len(before)] == before
 
 
 async def test_a_database_that_stands_still_slows_the_archive(
@@ -173,7 +243,7 @@ async def test_an_object_that_reads_back_otherwise_is_not_trusted(
 
     monkeypatch.setattr(blobs, "read", flipped)
     build, before = await build_log(bench, one)
-    await until(lambda: has_failed(bench, build))
+    await until(lambda: put_off(bench, build))
     assert await in_database(bench, build) > BATCHES
     monkeypatch.undo()
     await ring(one, build)
@@ -188,19 +258,125 @@ async def has_failed(bench: Bench, build: UUID) -> bool:
     return bool(attempts)
 
 
-async def test_one_flipped_byte_in_the_object_is_found(
-    bench: Bench, one: Objects, archive: LogArchive, tmp_path: Path
-) -> None:
-    build, before = await build_log(bench, one)
-    await archived(bench, build)
-    [file] = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
-    data = bytearray(file.read_bytes())
-    frame = before[40].frame
-    assert frame is not None
-    data[data.find(frame) + len(frame) - 1] ^= 1
-    file.write_bytes(data)
-    verdict = await LogVerification(builds=bench.builds, logs=archive, key=SEAL_KEY).verify(build)
-    assert (verdict.state, [fault.cursor for fault in verdict.faults]) == ("broken", [before[40].first])
+class TestDamage:
+    """What somebody did to the object or to its row: the verification says that, and where, and never fails."""
+
+    @pytest.fixture
+    async def build(self, bench: Bench, one: Objects) -> UUID:
+        build, _ = await build_log(bench, one)
+        await archived(bench, build)
+        return build
+
+    @pytest.fixture
+    def file(self, build: UUID, tmp_path: Path) -> Path:
+        [file] = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+        return file
+
+    async def faults(self, bench: Bench, build: UUID, blobs: Failing) -> list[tuple[int, str]]:
+        found = await bench.verification(blobs).verify(build)
+        assert found.state == "broken"
+        return [(fault.cursor, fault.problem) for fault in found.faults]
+
+    async def test_a_flipped_byte_of_a_frame(self, bench: Bench, build: UUID, file: Path, blobs: Failing) -> None:
+        log = await whole(archive_of(bench, blobs), build)
+        data = bytearray(file.read_bytes())
+        frame = log[40].frame
+        assert frame is not None
+        data[data.find(frame) + len(frame) - 1] ^= 1
+        file.write_bytes(data)
+        [(cursor, _), (behind, problem)] = await self.faults(bench, build, blobs)
+        assert (cursor, behind) == (log[40].first, log[-1].last + 1)
+        assert "another SHA-256" in problem
+
+    async def test_a_flipped_byte_anywhere(self, bench: Bench, build: UUID, file: Path, blobs: Failing) -> None:
+        """Of each region the first bytes, the last, and some between."""
+        good = file.read_bytes()
+        archive = await bench.archives.get(build)
+        assert archive is not None
+        [page] = archive.root.pages
+        begin = len(good) - len(foot(archive.root))
+        regions = {
+            "frames": (0, page.offset),
+            "page": (page.offset, begin),
+            "root": (begin, len(good) - TRAILER),
+            "trailer": (len(good) - TRAILER, len(good)),
+        }
+        for region, (start, end) in regions.items():
+            for place in {*range(start, start + 9), *range(start, end, (end - start) // 5), end - 1}:
+                data = bytearray(good)
+                data[place] ^= 1
+                file.write_bytes(data)
+                cursors = {cursor for cursor, _ in await self.faults(bench, build, blobs)}
+                behind = archive.root.last + 1
+                expected = {"page": {1}, "root": {behind}, "trailer": {behind}}.get(region, cursors | {behind})
+                assert cursors == expected, (region, place)
+
+    async def test_too_few_or_too_many_bytes(self, bench: Bench, build: UUID, file: Path, blobs: Failing) -> None:
+        good = file.read_bytes()
+        archive = await bench.archives.get(build)
+        assert archive is not None
+        [page], behind = archive.root.pages, archive.root.last + 1
+        for data, cursor, problem in (
+            (b"", 1, "ends before"),
+            (good[: page.offset // 2], 1, "ends before"),
+            (good[: page.offset], 1, "ends before"),
+            (good[: page.offset + page.length], behind, "ends before"),
+            (good[:-1], behind, "ends before"),
+            (good + b"x", behind, "has more than"),
+        ):
+            file.write_bytes(data)
+            [(found, said)] = await self.faults(bench, build, blobs)
+            assert (found, problem in said) == (cursor, True), said
+        file.unlink()
+        [(found, said)] = await self.faults(bench, build, blobs)
+        assert (found, "there is no object" in said) == (1, True)
+
+    async def test_an_index_made_by_somebody_else(self, bench: Bench, build: UUID, file: Path, blobs: Failing) -> None:
+        """A page that opens, and sends its reader to places that are not there."""
+        archive = await bench.archives.get(build)
+        assert archive is not None
+        [page] = archive.root.pages
+        data = file.read_bytes()
+        places = read_page(data[page.offset : page.offset + page.length])
+        for change in ({"offset": 1 << 60}, {"length": 1 << 20}, {"first": 1, "last": 1}):
+            forged = [*places[:-1], msgspec.structs.replace(places[-1], **change)]
+            packed = zstandard.compress(msgspec.msgpack.encode(forged))
+            framed = struct.pack("<II", SKIPPABLE, len(packed)) + packed
+            file.write_bytes(data[: page.offset] + framed)
+            root = msgspec.structs.replace(archive.root, pages=(msgspec.structs.replace(page, length=len(framed)),))
+            await alter(bench, build, "root = $2", msgspec.msgpack.encode(root))
+            assert await self.faults(bench, build, blobs)
+
+    @pytest.mark.parametrize(
+        ("change", "problem"),
+        [
+            ("root = root || '\\x00'", "does not open"),
+            ("root = '\\x'", "does not open"),
+            ("root = set_byte(root, length(root) - 1, get_byte(root, length(root) - 1) # 1)", ""),
+            ("sha256 = sha256(sha256)", "another SHA-256"),
+            ("size = size - 1", "does not end with its root"),
+            ("size = size + 1", "ends before"),
+            ("size = 0", "does not end with its root"),
+            ("key = 'elsewhere'", "there is no object"),
+        ],
+    )
+    async def test_a_changed_row(self, bench: Bench, build: UUID, blobs: Failing, change: str, problem: str) -> None:
+        await alter(bench, build, change)
+        [*_, (_, said)] = await self.faults(bench, build, blobs)
+        assert problem in said
+
+    @pytest.mark.parametrize("rest", ["", ", key = NULL"])
+    async def test_a_false_record_of_its_deletion(self, bench: Bench, build: UUID, blobs: Failing, rest: str) -> None:
+        await alter(bench, build, "deleted_at = now(), rule = 'age', deletion = sha256('guess')" + rest)
+        [(cursor, said)] = await self.faults(bench, build, blobs)
+        assert cursor == 1
+        assert "by a record that retention did not make" in said
+        assert await bench.archives.deleted() == [], "nothing is deleted for it"
+
+
+async def alter(bench: Bench, build: UUID, change: str, *values: object) -> None:
+    status = await bench.database.pool.execute(f"UPDATE log_archives SET {change} WHERE build = $1", build, *values)
+    assert status == "UPDATE 1"
 
 
 class TestRetention:
@@ -212,20 +388,29 @@ class TestRetention:
             query = "SELECT due_at > now() + interval '50 minutes' FROM actors.schedules WHERE namespace = $1"
             return bool(await bench.database.pool.fetchval(query, namespace))
 
-        async def look(**rules: Any) -> None:
+        async def look(*, last: timedelta | None = retention.PAUSE, **rules: Any) -> None:
+            """Where `last` is given: as if its only look had been so long ago."""
             database = bench.database
             node = Node(
                 database=database, id=uuid4().hex, address="http://127.0.0.1:1", cluster_key="k", clock=SystemClock()
             )
-            archives = Archives(database=database)
             archive = archive_of(bench, blobs)
             space = node.namespace(
-                f"retention-{uuid4().hex}",
+                "retention",
                 Retention,
-                lambda ctx: Retention(ctx, archives=archives, archive=archive, rules=Rules(**rules)),
+                lambda ctx: Retention(ctx, archives=bench.archives, archive=archive, rules=Rules(**rules)),
             )
             async with node:
                 await space.ensure(retention.SINGLETON)
+
+                async def again(actor: Any) -> None:
+                    now = actor.ctx.clock.now()
+                    if last is not None:
+                        actor.ctx.storage.put_many({"looked": now - last, "gaps": []})
+                    actor.ctx.set_alarm(now)
+
+                await until(lambda: looked(space.name))
+                await run_in_actor(space.get(retention.SINGLETON), again)
                 await until(lambda: looked(space.name))
 
         return look
@@ -262,6 +447,8 @@ class TestRetention:
         assert len(await keys(blobs)) == 3
         with pytest.raises(LogDeleted, match="by the rule about count"):
             await archive.read(builds[0], after=0)
+        with pytest.raises(LogDeleted, match="by the rule about count"):
+            await bench.verification(blobs).verify(builds[0])
 
     async def test_by_age(self, bench: Bench, one: Objects, archive: LogArchive, look: Any) -> None:
         builds = await self.logs(bench, one, 2)
@@ -294,18 +481,63 @@ class TestRetention:
     ) -> None:
         (build,) = await self.logs(bench, one, 1)
 
-        async def late() -> AsyncIterator[bytes]:
-            yield b"all that the log says"
-
-        await blobs.put(f"logs/{build}/late", late())
+        await self.put(blobs, INSTALLATION, build)
         await look(age=1e-6)
         assert await self.kept(archive, [build]) == [False]
         assert await keys(blobs) == []
 
-    async def test_objects_of_builds_that_are_no_more(
-        self, bench: Bench, one: Objects, look: Any, blobs: Failing
+    async def put(
+        self, blobs: Failing, installation: str, build: UUID, *, folder: Path | None = None, age: timedelta = OLD
+    ) -> str:
+        """An object as archives of logs are; its age is set where it is a file below the folder."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"all that the log says"
+
+        key = f"{installation}/logs/{build}/{uuid4().hex}"
+        await blobs.put(key, pieces())
+        if folder is not None:
+            made = (datetime.now(UTC) - age).timestamp()
+            os.utime(folder / key, (made, made))
+        return key
+
+    async def test_strays_are_deleted_when_they_are_old(
+        self, bench: Bench, one: Objects, archive: LogArchive, look: Any, blobs: Failing, tmp_path: Path
     ) -> None:
-        builds = await self.logs(bench, one, 2)
-        await bench.database.pool.execute("DELETE FROM builds WHERE id = $1", builds[0])
+        """Of a build that is no more, and of one whose log is in another object."""
+        (build,) = await self.logs(bench, one, 1)
+        [log] = await keys(blobs)
+        os.utime(tmp_path / "blobs" / log, (0, 0))
+        folder = tmp_path / "blobs"
+        young = [await self.put(blobs, INSTALLATION, id, folder=folder, age=NEARLY) for id in (build, uuid4())]
+        for id in (build, uuid4()):
+            await self.put(blobs, INSTALLATION, id, folder=folder)
         await look()
-        assert [key.split("/")[1] for key in await keys(blobs)] == [str(builds[1])]
+        assert sorted(await keys(blobs)) == sorted([log, *young])
+        assert await self.kept(archive, [build]) == [True]
+
+    async def test_what_is_not_ours_stays(self, bench: Bench, look: Any, blobs: Failing, tmp_path: Path) -> None:
+        folder = tmp_path / "blobs"
+        foreign = [await self.put(blobs, name, uuid4(), folder=folder) for name in ("another", f"{INSTALLATION}-2")]
+        ours = folder / INSTALLATION / "logs"
+        ours.mkdir(parents=True)
+        (ours / "README").write_text("not an object of ours")
+        (ours / "a b").mkdir()
+        (ours / "a b" / ".hidden").write_text("neither")
+        await self.put(blobs, INSTALLATION, uuid4(), folder=folder)
+        await look()
+        assert sorted(await keys(blobs)) == sorted(
+            [*foreign, f"{INSTALLATION}/logs/README", f"{INSTALLATION}/logs/a b/.hidden"]
+        )
+
+    async def test_a_restored_database_loses_no_archive_made_since(
+        self, bench: Bench, look: Any, blobs: Failing, tmp_path: Path
+    ) -> None:
+        """However old the backup is: what it cannot know of is kept, at the first look and at each behind it."""
+        folder = tmp_path / "blobs"
+        since = await self.put(blobs, INSTALLATION, uuid4(), folder=folder, age=OLD)
+        await self.put(blobs, INSTALLATION, uuid4(), folder=folder, age=3 * OLD)
+        await look(last=2 * OLD)
+        assert await keys(blobs) == [since]
+        await look(last=None)
+        assert await keys(blobs) == [since]

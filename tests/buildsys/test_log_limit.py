@@ -8,14 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
-from objects_bench import LIMITS, SEAL_KEY, Hand, begun, bench_on, ended, output, plan_of
+from objects_bench import LIMITS, Hand, begun, bench_on, ended, output, plan_of
 from runner_bench import Bench, process_bench
 from runner_orchestrator import Job, MemoryOrchestrator, assignment, until
 
 from actors import Database
 from actors.testing import evict
 from buildsys.core.logs import GAP, LINES, TRUNCATED, unfold
-from buildsys.objects.log_verification import LogVerification
 from buildsys.store.logs import Logs
 
 LIMIT = 100 * 512
@@ -100,7 +99,8 @@ async def test_the_actor_keeps_it(database: Database) -> None:
         for hand in hands:
             assert (await hand.take()).log_left == 100
         first, second = hands
-        reply = await first.report(output(0, b"set-up\n" * 50, step=0), *begun()[1:], output(0, b"x" * 60))
+        set_up, *rest = begun()
+        reply = await first.report(set_up, output(0, b"set-up\n" * 50, step=0), *rest, output(0, b"x" * 60))
         assert (reply.log_left, reply.position.offset) == (40, 60)
         reply = await second.report(*begun(), output(0, b"y" * 39 + b"\n"), output(40, b"z"))
         assert (reply.log_left, reply.position.offset) == (0, 40)
@@ -115,7 +115,7 @@ async def test_the_actor_keeps_it(database: Database) -> None:
         await first.report(*ended())
         await second.report(*ended())
         assert await text_of(bench.logs, build) == b"set-up\n" * 50 + b"x" * 60 + b"y" * 39 + b"\n\nthat was all\n"
-        verdict = await LogVerification(builds=bench.builds, logs=bench.logs, key=SEAL_KEY).verify(build)
+        verdict = await bench.verification().verify(build)
         assert (verdict.state, [missing.kind for missing in verdict.missing]) == ("incomplete", [TRUNCATED])
         assert verdict.missing[0].reason == "the build's log limit was reached"
 

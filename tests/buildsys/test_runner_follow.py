@@ -13,9 +13,10 @@ from step_log import EARLIER, STEP, Clock, append, end, follower, new_folder, re
 
 from buildsys.runner.folder import JobFolder
 from buildsys.runner.follow import FLOOD
-from buildsys.runner.masking import MOST_ADDED, MOST_BEGINNINGS, PART
+from buildsys.runner.masking import MOST_ADDED, PART
 from buildsys.runner.patterns import STRIDE
 from buildsys.runner.recall import PIECE
+from buildsys.runner.sought import BEGINNINGS
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def test_a_secret_of_repetition_does_not_stop_the_log(folder: JobFolder) -> None
     joined = b""
     while (batch := log.take(eager=True)) is not None:
         joined += text(batch)
-        assert batch.end - batch.offset <= MOST_BEGINNINGS + STRIDE
+        assert batch.end - batch.offset <= BEGINNINGS + STRIDE
     assert log.offset > FLOOD // 2 - 2 * PART
     joined += rest(log)
     assert joined == b"***" * (FLOOD // 2 // PART)

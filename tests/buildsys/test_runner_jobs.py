@@ -37,6 +37,7 @@ async def test_a_job_of_one_step(bench: Bench) -> None:
     assert job.stopped.outcome is SUCCESS
     assert job.outcomes == {0: SUCCESS, 1: SUCCESS}
     assert job.codes == {0: 0, 1: 0}
+    assert {step: end.end for step, end in job.ends.items()} == {0: len(job.logs[0]), 1: len(b"hello\n")}
     assert job.position.container is not None
     assert b"Container started" in job.logs[0]
     await until(lambda: not bench.folders())

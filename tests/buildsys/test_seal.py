@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 import zstandard
 from objects_bench import SEAL_KEY, Bench, Hand, Objects, begun, bench_on, ended, output, plan_of
 
 from actors import Database
 from actors.testing import evict, run_in_actor
-from buildsys.core.logs import END, LogChange
-from buildsys.core.seal import Chain, Verdict
+from buildsys.core.logs import END, LogChange, unfold
+from buildsys.core.seal import Chain, Verdict, Verifier
 from buildsys.objects.build_buddy import BuildBuddy
-from buildsys.objects.log_verification import LogVerification
 from buildsys.store.logs import log_columns
 from buildsys.store.queries import QUERIES
 
@@ -24,6 +24,16 @@ PLACES = {b"one\n": 8, b"two\nthree\n": 9, b"four\n": 11}
 """The cursors of the lines in the log of `sealed`."""
 
 LAST = 14
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+STARTED = LogChange(kind="step_started", at=NOW, job="a", step=1)
+STOPPED = LogChange(kind="step_stopped", at=NOW, job="a", step=1, data={"outcome": "success"})
+OVER = LogChange(kind=END, at=NOW)
+
+
+def lines_at(offset: int) -> LogChange:
+    frame = zstandard.compress(b"one\n")
+    return LogChange(kind="lines", at=NOW, job="a", step=1, source=(offset, offset + 4), frame=frame, size=4)
 
 
 @pytest.fixture
@@ -56,7 +66,7 @@ async def sealed(bench: Bench, one: Objects) -> UUID:
 
 
 async def verdict(bench: Bench, build: UUID, key: bytes = SEAL_KEY) -> Verdict:
-    return await LogVerification(builds=bench.builds, logs=bench.logs, key=key).verify(build)
+    return await bench.verification(key=key).verify(build)
 
 
 async def places(bench: Bench, build: UUID) -> list[int]:
@@ -195,6 +205,57 @@ async def test_an_end_of_an_earlier_state(bench: Bench, sealed: UUID) -> None:
     assert await places(bench, sealed) == [9]
 
 
+async def test_output_removed_while_the_build_runs_is_missed_by_its_runner(bench: Bench, one: Objects) -> None:
+    """The step ends before its runner could tell what was removed a second time."""
+    build, hand = await cut_while_it_runs(bench, one)
+    step_stopped, job_stopped = ended()
+    await hand.report(msgspec.structs.replace(step_stopped, end=17), job_stopped)
+    found = await verdict(bench, build)
+    assert found.state == "incomplete"
+    [missing] = found.missing
+    assert (missing.cursor, missing.kind, missing.job, missing.step) == (9, "gap", "a", 1)
+    assert missing.reason == "the step's output ended at byte 17, and is stored up to 4"
+
+
+async def test_output_removed_while_the_build_runs_is_told_again(bench: Bench, one: Objects) -> None:
+    build, hand = await cut_while_it_runs(bench, one)
+    reply = await hand.report(output(17, b"three\n"))
+    assert reply.position.offset == 4
+    await hand.report(output(4, b"tests failed\n"), output(17, b"three\n"), *ended())
+    assert (await verdict(bench, build)).state == "complete"
+
+
+async def test_a_step_s_begin_removed_while_the_build_runs(bench: Bench, one: Objects) -> None:
+    build, hand = await cut_while_it_runs(bench, one, last=6)
+    await hand.report(*begun(), output(0, b"one\n"), *ended())
+    assert await places(bench, build) == [7, 8]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ((STARTED, lines_at(0), lines_at(17), STOPPED, OVER), "output of step 1 of job a begins at its byte 17"),
+        ((STARTED, lines_at(0), STARTED, STOPPED, OVER), "step 1 of job a begins a second time"),
+        ((STARTED, lines_at(0), OVER), "step 1 of job a began, and never ended"),
+        ((STARTED, STOPPED, lines_at(0), OVER), "output of step 1 of job a, which does not run here"),
+        ((STARTED, STOPPED, STOPPED, OVER), "step 1 of job a ends a second time"),
+        ((STOPPED, OVER), "step 1 of job a ends, and never began"),
+    ],
+)
+def test_a_chain_without_what_was_removed_from_its_end_does_not_join(
+    changes: tuple[LogChange, ...], problem: str
+) -> None:
+    build = uuid4()
+    chain, verifier = Chain(key=SEAL_KEY, build=build), Verifier(key=SEAL_KEY, build=build)
+    for change in changes:
+        record = chain.append(change)
+        verifier.take(record, unfold(record))
+    found = verifier.verdict(stopped=True)
+    assert found.state == "broken"
+    [fault] = found.faults
+    assert fault.problem.startswith(problem)
+
+
 async def test_what_stands_behind_the_end(bench: Bench, sealed: UUID) -> None:
     rows = await bench.logs.read(sealed, after=0, size=100)
     chain = Chain(key=SEAL_KEY, build=sealed)
@@ -229,6 +290,18 @@ async def test_the_seal_counts_what_the_frames_hold(bench: Bench, one: Objects) 
     lying = type(batch)(step=1, offset=0, end=4, lines=2, frame=batch.frame, at=batch.at)
     await hand.report(*begun(), lying, *ended())
     assert await places(bench, build) == [8]
+
+
+async def cut_while_it_runs(bench: Bench, one: Objects, *, last: int = 8) -> tuple[UUID, Hand]:
+    """A running build, of whose log all behind an entry was removed before its actor was loaded anew."""
+    build = await bench.queue(await bench.project())
+    await one.buddy(build).start_build()
+    hand = Hand(one)
+    await hand.take()
+    await hand.report(*begun(), output(0, b"one\n"), output(4, b"tests failed\n"))
+    await bench.database.pool.execute("DELETE FROM log_records WHERE build = $1 AND first > $2", build, last)
+    await evict(one.buddy(build))
+    return build, hand
 
 
 async def alter(bench: Bench, build: UUID, first: int, change: str, *values: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 from aiohttp.test_utils import TestServer
-from web_site import serve
+from web_site import SEAL_KEY, serve
 
 from actors import Database
 from buildsys.adapters.files import FileBlobs
@@ -38,8 +38,9 @@ async def test_an_archived_log_answers_as_before(database: Database, tmp_path: P
             if number % 9 == 0:
                 await log.event("step_started", name="s")
         await log.end()
-        archives = Archives(database=database)
-        logs = LogArchive(logs=site.stores.logs, archives=archives, blobs=FileBlobs(tmp_path / "blobs"))
+        archives = Archives(database=database, key=SEAL_KEY)
+        blobs = FileBlobs(tmp_path / "blobs")
+        logs = LogArchive(logs=site.stores.logs, archives=archives, blobs=blobs, installation="here")
         stores = msgspec.structs.replace(site.stores, logs=logs)
         app = create_app(stores=stores, services=site.services, settings=site.settings)
         async with TestServer(app) as server:

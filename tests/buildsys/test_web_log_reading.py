@@ -11,11 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import zstandard
 from web_site import Log, Site, serve
 
 from actors import Database
+from buildsys.core.logs import READ
+from buildsys.web.log_reading import PART
 
 BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -269,3 +272,52 @@ async def test_a_long_text_breaks_off_with_its_readers_token(site: Site, monkeyp
         await site.stores.tokens.revoke(site.admin_id)
         with pytest.raises(aiohttp.ClientError):
             await response.read()
+
+
+async def test_no_read_of_a_log_brings_much_more_than_its_share(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small what came before it was: forty short records, then noise, and events that carry much."""
+    log, noise = await site.log(), random.Random(11)
+    for number in range(40):
+        await log.lines(b"%d\n" % number)
+    for _ in range(16):
+        await log.lines(noise.randbytes(1 << 19).replace(b"\n", b" ") + b"\n")
+    for _ in range(40):
+        await log.event("annotation", message="x" * 60_000)
+    await log.end()
+    brought = list[int]()
+    read = type(site.stores.logs).read
+
+    async def weighed(self: Any, build: Any, *, after: int, size: int = 64) -> Any:
+        found = await read(self, build, after=after, size=size)
+        brought.append(sum(len(record.frame or msgspec.json.encode(record.data)) for record in found))
+        return found
+
+    monkeypatch.setattr(type(site.stores.logs), "read", weighed)
+    _, body = await fetch(site, log, "identity")
+    assert body == log.printed
+    for query in ({"outline": "1"}, {"q": "not there"}, {"tail": "90"}, {"limit": "1000"}):
+        async with site.admin.get(path(log), params=query) as response:
+            assert response.status == 200
+            await response.read()
+    async with site.admin.get(path(log), headers={"Accept": "text/event-stream"}) as response:
+        await response.read()
+    assert max(brought) < READ + (1 << 19) + (64 << 10)
+    assert len(brought) > 5 * 8
+
+
+async def test_events_that_carry_much_end_an_answer_before_its_limit(site: Site) -> None:
+    log = await site.log()
+    for _ in range(200):
+        await log.event("annotation", message="x" * 60_000)
+    await log.end()
+    for query in ({"limit": "1000"}, {"outline": "1"}):
+        seen, after = 0, 0
+        while True:
+            body = await (await site.admin.get(path(log), params={**query, "after": after})).read()
+            assert len(body) < PART + (1 << 20)
+            part = msgspec.json.decode(body)
+            seen += len(part["events" if "outline" in query else "entries"])
+            after = part["next"]
+            if part["end"]:
+                break
+        assert seen == 201

@@ -26,6 +26,7 @@ from buildsys.core.seal import Chain
 from buildsys.core.workflow_file import decode_workflow
 from buildsys.errors import NoSuchCommit, SourceError
 from buildsys.objects.log_verification import LogVerification
+from buildsys.store.archives import Archives
 from buildsys.store.builds import Builds
 from buildsys.store.cipher import Cipher
 from buildsys.store.deliveries import Deliveries
@@ -185,7 +186,13 @@ class Site:
             hints=hints,
             forge=GitHub(),
             ready=self._ready,
-            verification=LogVerification(builds=builds, logs=self.stores.logs, key=SEAL_KEY),
+            verification=LogVerification(
+                builds=builds,
+                logs=self.stores.logs,
+                archives=Archives(database=database, key=SEAL_KEY),
+                blobs=None,
+                key=SEAL_KEY,
+            ),
         )
         self.settings = WebSettings(public_url="http://ci.example:8080", session_key=bytes(32))
 

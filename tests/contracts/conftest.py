@@ -8,15 +8,18 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import docker_image
+import msgspec
 import pytest
 from containers import Job, Kind, Start, make_folder, processes
+from services import Launch
 
 from buildsys.adapters.docker import DockerDriver
 from buildsys.adapters.process import ProcessDriver, jobs_folder
-from buildsys.core.driver import ContainerSpec, Driver, Limits
+from buildsys.core.driver import ContainerSpec, Driver, Limits, ServiceSpec
 from buildsys.runner.removal import remove_tree
 
 
@@ -91,6 +94,20 @@ async def start(kind: Kind) -> AsyncIterator[Start]:
         await kind.driver.remove(job.spec)
         assert await kind.driver.inspect(job.spec.name) is None
         remove_tree(job.folder)
+
+
+@pytest.fixture
+def launch(start: Start, kind: Kind) -> Launch:
+    """Start a job with services; `said` gets the lines of its set-up."""
+
+    async def launch(*services: ServiceSpec, said: list[str] | None = None, **fields: Any) -> Job:
+        job = await start(run=False)
+        job.spec = msgspec.structs.replace(job.spec, services=services, **fields)
+        status = await kind.driver.start(job.spec, (said if said is not None else []).append)
+        assert status.running
+        return job
+
+    return launch
 
 
 @pytest.fixture

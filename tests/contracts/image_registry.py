@@ -11,7 +11,11 @@ from collections import Counter
 from typing import Self
 from uuid import uuid4
 
+import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from buildsys.core.driver import Login
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -21,10 +25,12 @@ LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 class ImageRegistry:
     """Serves `image`, which the engine has, under the name `reference`. Used with `async with`.
 
-    A file is added to it, so that the engine has to ask for every byte. A `broken` registry has lost the bytes.
+    With a `login` it opens to nobody else. A file is added to the image, so that the engine has to ask for every byte.
+    A `broken` registry has lost the bytes.
     """
 
-    def __init__(self, image: str, *, broken: bool = False) -> None:
+    def __init__(self, image: str, *, broken: bool = False, login: Login | None = None) -> None:
+        self._authorization = login and aiohttp.encode_basic_auth(login.username, login.password)
         self.asked: Counter[str] = Counter()
         self._content: dict[str, bytes] = {}
         saved = subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout
@@ -45,7 +51,7 @@ class ImageRegistry:
             self._content.clear()
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
+        app = web.Application(middlewares=[self._admit])
         app.router.add_get("/v2/", self._greet)
         app.router.add_get("/v2/team/image/manifests/{reference}", self._get_manifest)
         app.router.add_get("/v2/team/image/blobs/{digest}", self._get_blob)
@@ -64,6 +70,12 @@ class ImageRegistry:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         self._content[digest] = content
         return {"digest": digest, "size": len(content)}
+
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._authorization in (None, request.headers.get("Authorization")):
+            return await handler(request)
+        raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="tests"'})
 
     async def _greet(self, request: web.Request) -> web.Response:
         return web.json_response({})

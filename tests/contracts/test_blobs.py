@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import aiobotocore.session
@@ -64,7 +66,7 @@ async def in_pieces(data: bytes, size: int = 300_000) -> AsyncIterator[bytes]:
 
 
 async def keys(blobs: Blobs, prefix: str = "") -> list[str]:
-    return sorted([key async for key in blobs.keys(prefix)])
+    return sorted([blob.key async for blob in blobs.objects(prefix)])
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -167,9 +169,62 @@ class TestFolder:
         await blobs.put("logs/a", in_pieces(b"x"))
         left = tmp_path / "blobs" / WRITING / "left"
         left.write_bytes(b"half")
+        os.utime(left, (0, 0))
         assert await keys(blobs) == ["logs/a"]
         blobs.sweep()
         assert not left.exists()
+
+    async def test_another_start_on_the_folder_disturbs_no_put(self, tmp_path: Path) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"one "
+            FileBlobs(tmp_path / "blobs").sweep()
+            yield b"two"
+
+        blobs = FileBlobs(tmp_path / "blobs")
+        await blobs.put("logs/a", pieces())
+        assert await blobs.read("logs/a", 0, 7) == b"one two"
+
+    async def test_no_folder_outlives_its_last_object(self, tmp_path: Path) -> None:
+        blobs = FileBlobs(tmp_path / "blobs")
+        for key in ("here/logs/a/1", "here/logs/a/2", "here/logs/b/1"):
+            await blobs.put(key, in_pieces(b"x"))
+        logs = tmp_path / "blobs" / "here" / "logs"
+        await blobs.delete("here/logs/a/1")
+        assert (logs / "a").exists()
+        await blobs.delete("here/logs/a/2")
+        assert [path.name for path in logs.iterdir()] == ["b"]
+        await blobs.delete("here/logs/b/1")
+        assert not (tmp_path / "blobs" / "here").exists()
+
+    async def test_a_folder_that_comes_and_goes_takes_objects(self, tmp_path: Path) -> None:
+        blobs = FileBlobs(tmp_path / "blobs")
+
+        async def come_and_go(name: str) -> None:
+            for number in range(50):
+                key = f"logs/a/{name}{number}"
+                await blobs.put(key, in_pieces(b"x"))
+                assert await blobs.read(key, 0, 1) == b"x"
+                await blobs.delete(key)
+
+        await asyncio.gather(*(come_and_go(name) for name in "abcd"))
+        assert await keys(blobs) == []
+
+    async def test_only_the_folder_of_a_prefix_is_looked_through(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        blobs = FileBlobs(tmp_path / "blobs")
+        for key in ("logs/a/1", "logs/b/1"):
+            await blobs.put(key, in_pieces(b"x"))
+        seen: list[str] = []
+        scandir = os.scandir
+
+        def seeing(folder: Path | str) -> Any:
+            seen.append(Path(folder).name)
+            return scandir(folder)
+
+        monkeypatch.setattr(os, "scandir", seeing)
+        assert await keys(blobs, "logs/a/") == ["logs/a/1"]
+        assert seen == ["a"]
 
     async def test_a_full_disk_is_named(self, tmp_path: Path) -> None:
         with small_disk(tmp_path / "disk", "size=1m") as disk:

@@ -241,7 +241,7 @@ class TestWriting:
             with within(PATIENCE), pytest.raises(BlobsUnavailable, match="does not answer"):
                 await blobs.delete("nothing")
             with within(PATIENCE), pytest.raises(BlobsUnavailable, match="does not answer"):
-                await anext(blobs.keys(""))
+                await anext(blobs.objects(""))
 
 
 async def make_bucket(url: str) -> None:

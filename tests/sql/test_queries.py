@@ -24,7 +24,7 @@ async def test_the_schema_takes_it(database: Database, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "index"),
     [
-        ("buildsys.log_read", {"build": uuid4(), "after": 10, "size": 64}, "log_records_pkey"),
+        ("buildsys.log_read", {"build": uuid4(), "after": 10, "size": 64, "bytes": 1000}, "log_records_pkey"),
         ("buildsys.delivery_pending", {"size": 6, "busy": []}, "deliveries_pending"),
         (
             "buildsys.assignment_claim",

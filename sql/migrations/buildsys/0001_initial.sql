@@ -174,12 +174,14 @@ CREATE TABLE log_archives (
     build       uuid PRIMARY KEY REFERENCES builds ON DELETE CASCADE,
     key         text, -- NULL: deleted, and proven gone
     size        bigint NOT NULL,
+    sha256      bytea NOT NULL,
     records     bigint NOT NULL,
     root        bytea NOT NULL,
     archived_at timestamptz NOT NULL DEFAULT now(),
     deleted_at  timestamptz,
     rule        text CHECK (rule IN ('age', 'count', 'size')),
-    CHECK ((deleted_at IS NULL) = (rule IS NULL))
+    deletion    bytea, -- the seal of deleted_at and rule, see buildsys/core/seal.py
+    CHECK ((deleted_at IS NULL) = (rule IS NULL) AND (rule IS NULL) = (deletion IS NULL))
 );
 -- serves archive_deleted
 CREATE INDEX log_archives_deleted ON log_archives (deleted_at) WHERE deleted_at IS NOT NULL AND key IS NOT NULL;
