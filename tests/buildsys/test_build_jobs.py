@@ -115,9 +115,9 @@ async def test_outputs_reach_the_next_jobs(bench: Bench, one: Objects) -> None:
         "  b: {needs: a, if: \"needs.a.outputs.x == '7'\", name: 'b${{ needs.a.outputs.x }}', STEPS}",
     )
     hand = await took(one)
-    await hand.report(JobStopped(outcome=Outcome.SUCCESS, at=datetime.now(UTC), outputs={"x": "7", "y": "a\0b"}))
+    await hand.report(JobStopped(outcome=Outcome.SUCCESS, at=datetime.now(UTC), outputs={"x": "7", "y": 'a\n"b'}))
     hand = await took(one)
-    assert hand.assignment.job.contexts["needs"]["a"] == {"result": "success", "outputs": {"x": "7", "y": "a\0b"}}
+    assert hand.assignment.job.contexts["needs"]["a"] == {"result": "success", "outputs": {"x": "7", "y": 'a\n"b'}}
     assert [job.name for job in (await check(bench, build)).jobs] == ["a", "b7"]
 
 

@@ -2,60 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import zstandard
-from planning_cases import plan_of
+from life_bench import NOW, apply, claimed, life_of, run, started
 
-from buildsys.core.assignment import ContainerStarted, Item, JobStopped, LogBatch, StepStarted, StepStopped
+from buildsys.core.assignment import ContainerStarted, JobStopped, LogBatch, StepStarted, StepStopped
 from buildsys.core.build import Outcome, State
 from buildsys.objects.build_life import BuildLife
-from buildsys.objects.job_life import JobLife
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-RUNNER = UUID(int=7)
-
-
-def apply(life: BuildLife, job: JobLife, item: Item) -> bool:
-    return life.apply(job, item, NOW)
-
-
-def life_of(**needs: tuple[str, ...]) -> BuildLife:
-    """A build whose jobs, one step each, need each other as given."""
-    return BuildLife.of_plan(uuid4(), plan_of(json.dumps({id: {"needs": needed} for id, needed in needs.items()})))
-
-
-def claimed(life: BuildLife, name: str) -> JobLife:
-    job = life.jobs[name]
-    life.offer(job, uuid4())
-    life.claim(job, RUNNER, 1, NOW)
-    return job
-
-
-def run(life: BuildLife, name: str, outcome: Outcome = Outcome.SUCCESS) -> JobLife:
-    job = claimed(life, name)
-    items: list[Item] = [
-        StepStarted(step=0, at=NOW),
-        ContainerStarted(container="c1", driver="process", at=NOW),
-        StepStopped(step=0, outcome=Outcome.SUCCESS, exit_code=None, at=NOW),
-        StepStarted(step=1, at=NOW),
-        LogBatch(step=1, offset=0, end=6, lines=1, frame=zstandard.compress(b"hello\n"), at=NOW),
-        StepStopped(step=1, outcome=outcome, exit_code=0 if outcome == Outcome.SUCCESS else 1, at=NOW),
-        JobStopped(outcome=outcome, at=NOW),
-    ]
-    for item in items:
-        assert apply(life, job, item)
-    return job
-
-
-def started(**needs: tuple[str, ...]) -> BuildLife:
-    life = life_of(**needs)
-    life.start(NOW)
-    return life
 
 
 def test_a_queued_build_offers_nothing() -> None:
@@ -296,123 +252,3 @@ def test_the_position_says_where_a_new_incarnation_goes_on() -> None:
     assert (job.position.step, job.position.offset, job.position.container) == (1, 42, "c1")
     assert job.position.started == (0, 1)
     assert job.position.stopped == {0: Outcome.SUCCESS}
-
-
-def driven(text: str) -> BuildLife:
-    life = BuildLife.of_plan(uuid4(), plan_of(text))
-    life.start(NOW)
-    return life
-
-
-def test_a_matrix_takes_the_place_of_its_job() -> None:
-    life = driven("a: {strategy: {matrix: {x: [1, 2]}}}\nb: {needs: a}")
-    assert [(job.id, job.name, job.rank) for job in life.jobs.values() if job.id != "b"] == [
-        ("a.1", "a (1)", (1, 1)),
-        ("a.2", "a (2)", (1, 2)),
-    ]
-    assert (life.changes.new_jobs, life.changes.replaced) == ({"a.1", "a.2"}, {"a"})
-    assert [record.data for record in life.records if record.kind == "job_planned"] == [
-        {"name": "a (1)"},
-        {"name": "a (2)"},
-    ]
-    run(life, "a.1")
-    run(life, "a.2")
-    assert [job.id for job in life.ready()] == ["b"]
-
-
-def test_the_first_combination_that_fails_ends_the_others_and_the_build_has_failed() -> None:
-    life = driven("a: {strategy: {matrix: {x: [1, 2, 3]}}}")
-    running = claimed(life, "a.2")
-    run(life, "a.1", Outcome.FAILED)
-    assert (running.ordered_at, life.jobs["a.3"].outcome) == (NOW, Outcome.CANCELED)
-    reason = "a.1 failed, and its matrix fails fast"
-    assert (running.reason, life.jobs["a.3"].reason) == (reason, reason)
-    apply(life, running, JobStopped(outcome=Outcome.CANCELED, at=NOW))
-    assert (life.outcome, running.reason) == (Outcome.FAILED, reason)
-
-
-def test_what_may_not_begin_yet_is_held_and_says_why() -> None:
-    life = driven("a: {strategy: {max-parallel: 1, matrix: {x: [1, 2]}}}")
-    assert [job.id for job in life.ready()] == ["a.1"]
-    assert life.jobs["a.2"].held == "max-parallel is 1"
-    run(life, "a.1")
-    assert ([job.id for job in life.ready()], life.jobs["a.2"].held) == (["a.2"], None)
-
-
-def test_a_job_that_may_fail_fails_nothing() -> None:
-    life = driven("a: {continue-on-error: true}\nb: {needs: a}")
-    assert run(life, "a", Outcome.FAILED).outcome == Outcome.FAILED
-    run(life, "b")
-    assert (life.outcome, life.reason) == (Outcome.SUCCESS, None)
-
-
-def test_a_job_that_cannot_be_planned_fails_with_the_key_that_is_to_blame() -> None:
-    life = driven("a: {strategy: {matrix: \"${{ fromJSON('[1]') }}\"}}")
-    assert (life.state, life.outcome) == (State.STOPPED, Outcome.FAILED)
-    assert (life.reason or "").startswith("strategy.matrix: ")
-
-
-def test_a_build_of_which_nothing_runs_is_skipped() -> None:
-    life = driven("a: {if: false}\nb: {needs: a}")
-    assert (life.state, life.outcome) == (State.STOPPED, Outcome.SKIPPED)
-    assert [record.kind for record in life.records] == ["build_starting", "job_skipped", "job_skipped", "end"]
-
-
-def test_after_a_cancel_what_always_runs_does_and_the_time_limit_ends_that() -> None:
-    life = driven("a: {}\nb: {needs: a, if: always()}\nc: {needs: b}")
-    job = claimed(life, "a")
-    life.order_stop(Outcome.CANCELED, NOW, reason="canceled by ann")
-    apply(life, job, JobStopped(outcome=Outcome.CANCELED, at=NOW))
-    assert [job.id for job in life.ready()] == ["b"]
-    cleaning = claimed(life, "b")
-    assert cleaning.ordered_at is None
-    life.order_stop(Outcome.TIMED_OUT, NOW, reason="no time")
-    assert (cleaning.ordered_at, life.jobs["c"].outcome) == (NOW, Outcome.TIMED_OUT)
-    apply(life, cleaning, JobStopped(outcome=Outcome.CANCELED, at=NOW))
-    assert (life.state, life.outcome, life.reason) == (State.STOPPED, Outcome.TIMED_OUT, "no time")
-
-
-def test_a_cancel_that_keeps_a_job_from_running_is_told_as_one() -> None:
-    life = driven("a: {}\nb: {needs: a}")
-    job = claimed(life, "a")
-    life.order_stop(Outcome.CANCELED, NOW, reason="canceled by ann")
-    apply(life, job, JobStopped(outcome=Outcome.SUCCESS, at=NOW))
-    assert (life.outcome, life.reason) == (Outcome.CANCELED, "canceled by ann")
-
-
-def test_outputs_reach_the_jobs_that_need_them() -> None:
-    life = driven("a: {}\nb: {needs: a, name: 'b of ${{ needs.a.outputs.x }}'}")
-    apply(life, claimed(life, "a"), JobStopped(outcome=Outcome.SUCCESS, at=NOW, outputs={"x": "7"}))
-    assert life.jobs["b"].name == "b of 7"
-
-
-def test_steps_within_an_action_are_rows_when_they_begin() -> None:
-    life = started(a=())
-    job = claimed(life, "a")
-    apply(life, job, StepStarted(step=1, at=NOW, name="Use it"))
-    apply(life, job, StepStarted(step=1001, at=NOW, name="Within", parent=1))
-    assert (job.steps[1].name, job.steps[1001].name, job.steps[1001].parent) == ("Use it", "Within", 1)
-    assert job.position.step == 1001
-    apply(life, job, StepStopped(step=1001, outcome=Outcome.SUCCESS, exit_code=0, at=NOW))
-    apply(life, job, StepStopped(step=1, outcome=Outcome.SUCCESS, exit_code=None, at=NOW))
-    assert (job.steps[1001].outcome, job.position.started) == (Outcome.SUCCESS, (1, 1001))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a: {}\nb: {needs: a}",
-        "a: {strategy: {max-parallel: 1, matrix: {x: [1, 2]}}}\nb: {needs: a, if: always()}",
-        "a: {if: false}\nb: {needs: a}\nc: {}",
-    ],
-)
-def test_what_is_stored_is_enough_to_go_on(text: str) -> None:
-    """A life made of another one's jobs knows what is to be offered, and what is held."""
-    life = driven(text)
-    while not life.is_stopped:
-        again = BuildLife.of_plan(life.id, life.plan)
-        again.jobs = {job.id: dataclasses.replace(job, planned=None, held=None) for job in life.jobs.values()}
-        again.state = life.state
-        again.resume()
-        assert again.jobs == life.jobs
-        run(life, life.ready()[0].id)
