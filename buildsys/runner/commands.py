@@ -6,14 +6,14 @@ line of the step is one until `::TOKEN::`; a TOKEN that could not end that is no
 without an end, too.
 
 Masks are read from the output as it was printed, and what is told of groups and annotations from the output as it is
-shown: no secret can be in that.
+shown: no secret can be in that but one that has other escapes than a form of it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick
@@ -162,9 +162,13 @@ def _heads(text: bytes, at: int) -> Iterator[re.Match[bytes]]:
 
 
 class LogCommands:
-    """What the commands of one step say about its log. It is given the log as it is shown, batch by batch."""
+    """What the commands of one step say about its log. It is given the log as it is shown, batch by batch.
 
-    def __init__(self) -> None:
+    What stands there escaped may be a secret only once it is unescaped: so `mask` is asked about each text again.
+    """
+
+    def __init__(self, *, mask: Callable[[str], str] = str) -> None:
+        self._mask = mask
         self._reader = CommandReader()
         self._found: Counter[bytes] = Counter()
 
@@ -181,7 +185,7 @@ class LogCommands:
             line, at = line + text.count(b"\n", at, command.end - begin), command.end - begin
             if not self._has_room(command.name):
                 continue
-            saying = log_command(command.name, command.properties, command.value, line=line)
+            saying = log_command(command.name, command.properties, command.value, line=line, mask=self._mask)
             if saying is not None:
                 said.append(saying)
         return tuple(said)
