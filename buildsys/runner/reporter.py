@@ -223,7 +223,7 @@ class Reporter:
                     if sent >= FLOOD or time.monotonic() - began >= SOON:
                         return items
                 if isinstance(mark, StepStopped):
-                    mark = replace(mark, end=position.offset)
+                    mark = replace(mark, end=position.offset, lost=self._log(position, over, sent).lost)
             items.append(mark)
             position = advance(position, mark)
         if step is not None and not ending:
