@@ -159,6 +159,7 @@ class StepStopped(msgspec.Struct, frozen=True, kw_only=True, tag="step_stopped")
 
     `tolerated`: it failed, and that is none of the job. `summary` is what it wrote for people, in Markdown, masked.
     `end` is how many raw bytes the step's log has, all of which were reported before; None where that is not told.
+    `lost` says why they are not all that it printed.
     """
 
     step: Count
@@ -166,6 +167,7 @@ class StepStopped(msgspec.Struct, frozen=True, kw_only=True, tag="step_stopped")
     exit_code: ExitCode | None
     at: Moment
     end: Long | None = None
+    lost: Name | None = None
     tolerated: bool = False
     summary: Annotated[str, msgspec.Meta(max_length=MAX_SUMMARY, pattern=r"\A[^\x00]*\Z")] | None = None
 

@@ -13,7 +13,7 @@ Source of the rules: GitHub's documentation, "Workflow commands for GitHub Actio
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -61,22 +61,27 @@ class LogCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     end_column: Number | None = None
 
 
-def log_command(name: bytes, properties: bytes, value: bytes, *, line: int) -> LogCommand | None:
-    """What a command says about the log, if anything. The name is in small letters, the rest as it was printed."""
+def log_command(
+    name: bytes, properties: bytes, value: bytes, *, line: int, mask: Callable[[str], str] = str
+) -> LogCommand | None:
+    """What a command says about the log, if anything. The name is in small letters, the rest as it was printed.
+
+    `mask` takes out of each text what must not be said, before it is cut.
+    """
     if name == b"group":
-        return LogCommand(line=line, kind="group_started", title=_cut(_text(value), MAX_NAME))
+        return LogCommand(line=line, kind="group_started", title=_cut(mask(_text(value)), MAX_NAME))
     if name == b"endgroup":
         return LogCommand(line=line, kind="group_ended")
     level = _LEVELS.get(name)
     if level is None:
         return None
-    known = _properties(properties)
+    known = _properties(properties, mask)
     numbers = {_NUMBERS[key]: number for key in _NUMBERS if (number := _number(known.get(key))) is not None}
     return LogCommand(
         line=line,
         kind="annotation",
         level=level,
-        message=_cut(_text(value), MAX_TEXT),
+        message=_cut(mask(_text(value)), MAX_TEXT),
         title=known.get("title"),
         file=known.get("file"),
         **numbers,
@@ -88,12 +93,12 @@ def unescape(value: bytes, escaped: Mapping[bytes, bytes] = _IN_VALUES) -> bytes
     return _ESCAPED.sub(lambda found: escaped.get(found[0], found[0]), value)
 
 
-def _properties(text: bytes) -> dict[str, str]:
+def _properties(text: bytes, mask: Callable[[str], str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in text.split(b","):
         key, equals, value = part.partition(b"=")
         if equals:
-            found[key.decode("utf-8", "replace").strip().lower()] = _cut(_text(value, _IN_PROPERTIES), MAX_NAME)
+            found[key.decode("utf-8", "replace").strip().lower()] = _cut(mask(_text(value, _IN_PROPERTIES)), MAX_NAME)
     return found
 
 

@@ -355,6 +355,8 @@ class BuildLife:
         if item.end is not None and item.end != step.stored:
             reason = f"the step's output ended at byte {item.end}, and is stored up to {step.stored}"
             self._tell(GAP, item.at, job=job.id, step=step.number, reason=reason)
+        if item.lost is not None:
+            self._tell(GAP, item.at, job=job.id, step=step.number, reason=item.lost)
         step.is_tolerated, step.summary = item.tolerated, item.summary
         self._stop_step(job, step, item.outcome, item.exit_code, item.at)
         return True

@@ -6,14 +6,14 @@ line of the step is one until `::TOKEN::`; a TOKEN that could not end that is no
 without an end, too.
 
 Masks are read from the output as it was printed, and what is told of groups and annotations from the output as it is
-shown: no secret can be in that.
+shown: no secret can be in that but one that has other escapes than a form of it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick
@@ -32,6 +32,7 @@ STRIDE = 64 << 10
 """Bytes that are searched at a time: all that is found in them takes memory."""
 
 _HEARD = frozenset({ADD_MASK, *b"stop-commands group endgroup error warning notice debug".split()})
+_GROUPS = frozenset({b"group", b"endgroup"})
 _COMMANDS = _HEARD.union(
     b"add-matcher add-path echo internal-set-repo-path pause-logging remove-matcher resume-logging save-state set-env "
     b"set-output".split()
@@ -161,11 +162,15 @@ def _heads(text: bytes, at: int) -> Iterator[re.Match[bytes]]:
 
 
 class LogCommands:
-    """What the commands of one step say about its log. It is given the log as it is shown, batch by batch."""
+    """What the commands of one step say about its log. It is given the log as it is shown, batch by batch.
 
-    def __init__(self) -> None:
+    What stands there escaped may be a secret only once it is unescaped: so `mask` is asked about each text again.
+    """
+
+    def __init__(self, *, mask: Callable[[str], str] = str) -> None:
+        self._mask = mask
         self._reader = CommandReader()
-        self._found: Counter[str] = Counter()
+        self._found: Counter[bytes] = Counter()
 
     def read(self, text: bytes, *, complete: bool = False) -> tuple[LogCommand, ...]:
         """What is said in the next batch. Of a line that was parted, its last part counts as the command's line.
@@ -178,12 +183,13 @@ class LogCommands:
         at = line = 0
         for command in commands:
             line, at = line + text.count(b"\n", at, command.end - begin), command.end - begin
-            saying = log_command(command.name, command.properties, command.value, line=line)
-            if saying is not None and self._has_room(saying):
+            if not self._has_room(command.name):
+                continue
+            saying = log_command(command.name, command.properties, command.value, line=line, mask=self._mask)
+            if saying is not None:
                 said.append(saying)
         return tuple(said)
 
-    def _has_room(self, command: LogCommand) -> bool:
-        of = command.level or command.kind
-        self._found[of] += 1
-        return self._found[of] <= (MAX_ANNOTATIONS if command.level else MAX_GROUPS)
+    def _has_room(self, name: bytes) -> bool:
+        self._found[name] += 1
+        return self._found[name] <= (MAX_GROUPS if name in _GROUPS else MAX_ANNOTATIONS)

@@ -6,6 +6,9 @@ longer than 64 KiB; then it ends at a character's end. It never ends within a se
 the beginning of a secret waits for what follows it, one of less than four bytes for no more than a second. At most one
 batch of bytes is in memory; what is not yet released stays in the file.
 
+A step can change or remove its own log. That is noticed where what was read of it last is not there any more, and where
+it does not end as the step's init ended it; then `lost` says so.
+
 At its limit a log is cut: one last batch says so, and nothing of the step comes behind it. What could be the beginning
 of a secret that is parted by the limit is not in it.
 """
@@ -31,6 +34,9 @@ QUIET = 0.25
 OPEN_LINE = 1.0
 PATIENCE = 1.0
 BLOCK = 512
+SEEN = 32
+"""Bytes that were read last, which are looked at again."""
+
 BEHIND = 256
 """Bytes behind a limit that are looked at: whether the log ends there, with marker and nonce, or is cut."""
 
@@ -51,6 +57,7 @@ class LogFollower:
     ) -> None:
         self.step = mask.step
         self.is_cut = is_cut
+        self.lost: str | None = None
         self._folder = folder
         self._mask = mask
         self._commands = commands
@@ -60,6 +67,7 @@ class LogFollower:
         self._limit = self._written
         self._file: int | None = None
         self._data = bytearray()
+        self._seen = b""
         self._held: int | None = None
         self._first = self._last = 0.0
         self._at = datetime.now(UTC)
@@ -113,6 +121,8 @@ class LogFollower:
         room = self._limit - self.offset
         if known > room or (complete and found < 0 and self._is_over_limit()):
             return self._cut(min(known, room), now)
+        if complete and end and found < 0:
+            self.lost = self.lost or "the step's log does not end where the step did: something replaced or cut it"
         if not complete:
             known -= len(end)
         masked = self._look(known, complete=complete)
@@ -143,15 +153,19 @@ class LogFollower:
         return self._release(text, length, now, complete=True)
 
     def _read(self, now: float) -> None:
-        if self._file is None:
-            self._file = self._folder.open_log(self.step)
         known = self.offset + len(self._data)
+        if self._file is None:
+            self._open(known)
         room = min(FLOOD - len(self._data), self._limit + BEHIND - known, self._written - known)
         if self._file is None or room <= 0:
             return
-        data = os.pread(self._file, room, known)
+        again = os.pread(self._file, len(self._seen) + room, known - len(self._seen))
+        if not again.startswith(self._seen):
+            self.lost = f"the step's log was changed before byte {known}, up to where it was read"
+        data = again[len(self._seen) :]
         if not data:
             return
+        self._seen = again[-SEEN:]
         if not self._data:
             self._first, self._at = now, datetime.now(UTC)
         self._last = now
@@ -159,6 +173,13 @@ class LogFollower:
         self._data += data
         if self._marker and self._held is None and (found := self._data.find(self._marker, searched)) >= 0:
             self._held = found
+
+    def _open(self, known: int) -> None:
+        self._file = self._folder.open_log(self.step)
+        least = min(known, SEEN)
+        self._seen = os.pread(self._file, least, known - least) if self._file is not None else b""
+        if len(self._seen) < least:
+            self.lost = f"the step's log was read up to byte {known}, and is not that long any more"
 
     def _available(self) -> int:
         """How many bytes may go out while the step may still print."""

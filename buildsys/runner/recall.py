@@ -30,13 +30,15 @@ def recall(masks: Masks, *, folder: JobFolder, step: int, offset: int) -> tuple[
 
     `masks` know all that was printed before the step.
     """
-    mask, commands = StepMask(masks, step=step), LogCommands()
+    mask, commands = StepMask(masks, step=step), LogCommands(mask=masks.mask)
     rest = b""
     for data in _pieces(folder, step, offset):
         mask.learn(data)
         rest = _show(rest + data, mask, commands, complete=False)
     _show(rest, mask, commands, complete=True)
-    return (mask, commands) if mask.offset == offset else (StepMask(masks, step=step, offset=offset), LogCommands())
+    if mask.offset == offset:
+        return mask, commands
+    return StepMask(masks, step=step, offset=offset), LogCommands(mask=masks.mask)
 
 
 def _show(data: bytes, mask: StepMask, commands: LogCommands, *, complete: bool) -> bytes:

@@ -6,13 +6,16 @@ one, an orchestrator that is away for an hour and one that goes back all end in 
 
 One report is in flight at a time, and what happens meanwhile goes with the next one. A mark waits a moment for company,
 but no longer than until its step has printed.
+
+A hostile output takes long to be read. So that is done in a thread, piece by piece, and what was read soon goes out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar, TypeVarTuple
 
 import structlog
 from msgspec.structs import replace
@@ -43,10 +46,15 @@ from buildsys.runner.pace import Pace, backoff
 from buildsys.runner.recall import learn, recall
 from buildsys.runner.sequence import advance, counts
 
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 Mark = ContainerStarted | StepStarted | StepStopped | JobStopped
 
 LINGER = 0.02
 """Seconds that a mark waits for company."""
+
+SOON = 0.25
+"""Seconds after which nothing more is read for a report."""
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +94,7 @@ class Reporter:
 
     def mark(self, mark: Mark) -> None:
         """Add the next event of the job's life; one that the stored position has already is not sent again."""
-        if not self._pending():
+        if not self._pending(self._marks):
             self._marked_at = time.monotonic()
         self._marks.append(mark)
         self._marked.set()
@@ -94,7 +102,7 @@ class Reporter:
     async def run(self) -> None:
         try:
             if self._position.started:
-                await asyncio.to_thread(self._go_on)
+                await _aside(self._go_on)
             await self._report()
         except BuildsysError as refusal:
             log.warning("report_refused", assignment=str(self._assignment.id), error=str(refusal))
@@ -122,22 +130,22 @@ class Reporter:
         pace = Pace()
         stalled = 0
         while True:
-            items = self._gather()
+            items, shown = await _aside(self._gather, tuple(self._marks))
             if not items:
                 await self._wait(pace)
                 continue
             pace.reset()
             before = self._position
-            reply = await self._send(tuple(items))
+            reply = await self._send(shown)
             self._position, self._left = reply.position, reply.log_left
             if self._is_elsewhere():
-                await asyncio.to_thread(self._go_on)
+                await _aside(self._go_on)
             if reply.revoked:
                 self._interruption.request(Cause.REVOKED)
                 return
             if reply.cancel:
                 self._interruption.request(Cause.CANCELED)
-            if isinstance(items[-1], JobStopped) and self._pending() == [items[-1]]:
+            if isinstance(items[-1], JobStopped) and self._pending(self._marks) == [items[-1]]:
                 return
             stalled = stalled + 1 if reply.position == before else 0
             if stalled:
@@ -152,7 +160,7 @@ class Reporter:
         attempt = 0
         while True:
             try:
-                await self._send((end,))
+                await self._send((self._masked(end),))
             except BuildsysError:
                 attempt += 1
                 await asyncio.sleep(backoff(attempt))
@@ -165,7 +173,7 @@ class Reporter:
             build=self._assignment.build,
             runner=self._identity.id,
             incarnation=self._identity.incarnation,
-            items=tuple(self._masked(item) for item in items),
+            items=items,
         )
         attempt = 0
         while True:
@@ -192,14 +200,18 @@ class Reporter:
             case _:
                 return item
 
-    def _gather(self) -> list[Item]:
-        """What to send now: empty while nothing is due."""
-        pending = self._pending()
+    def _gather(self, marks: tuple[Mark, ...]) -> tuple[list[Item], tuple[Item, ...]]:
+        """What to send now, which is nothing while nothing is due, and what it looks like masked."""
+        items = self._due(marks)
+        return items, tuple(self._masked(item) for item in items)
+
+    def _due(self, marks: tuple[Mark, ...]) -> list[Item]:
+        pending, step = self._pending(marks), _open_step(marks)
         ending = bool(pending) and isinstance(pending[-1], JobStopped)
-        if pending and not ending and self._linger() > 0 and not self._has_printed():
+        if pending and not ending and self._linger() > 0 and not self._has_printed(step):
             return []
         items: list[Item] = []
-        position, sent = self._position, 0
+        position, sent, began = self._position, 0, time.monotonic()
         for mark in pending:
             over = (
                 mark.step if isinstance(mark, StepStopped) else mark.parent if isinstance(mark, StepStarted) else None
@@ -208,13 +220,12 @@ class Reporter:
                 while (batch := self._log(position, over, sent).finish()) is not None:
                     items.append(batch)
                     position, sent = advance(position, batch), sent + batch.end - batch.offset
-                    if sent >= FLOOD:
+                    if sent >= FLOOD or time.monotonic() - began >= SOON:
                         return items
                 if isinstance(mark, StepStopped):
-                    mark = replace(mark, end=position.offset)
+                    mark = replace(mark, end=position.offset, lost=self._log(position, over, sent).lost)
             items.append(mark)
             position = advance(position, mark)
-        step = self._open_step()
         if step is not None and not ending:
             batch = self._log(position, step, sent).take(eager=bool(pending))
             if batch is not None:
@@ -224,9 +235,9 @@ class Reporter:
     async def _wait(self, pace: Pace) -> None:
         """Until a mark comes, one has waited long enough, or it is time to look into the open step's log."""
         delay: float | None = None
-        if self._open_step() is not None:
+        if _open_step(self._marks) is not None:
             delay = pace.next()
-        if self._pending():
+        if self._pending(self._marks):
             delay = min(self._linger(), delay or LINGER)
         try:
             async with asyncio.timeout(delay):
@@ -240,21 +251,12 @@ class Reporter:
         """The seconds that the oldest mark may still wait."""
         return max(self._marked_at + LINGER - time.monotonic(), 0.0)
 
-    def _has_printed(self) -> bool:
-        """Whether one of the workflow's own steps is open and has printed."""
-        step = self._open_step()
+    def _has_printed(self, step: int | None) -> bool:
+        """Whether the open step is one of the workflow's own and has printed."""
         return step not in (None, SETUP) and self._folder.has_log(step)
 
-    def _pending(self) -> list[Mark]:
-        return [mark for mark in self._marks if not counts(self._position, mark)]
-
-    def _open_step(self) -> int | None:
-        for mark in reversed(self._marks):
-            if isinstance(mark, StepStarted):
-                return mark.step
-            if isinstance(mark, StepStopped):
-                return None
-        return None
+    def _pending(self, marks: Sequence[Mark]) -> list[Mark]:
+        return [mark for mark in marks if not counts(self._position, mark)]
 
     def _learn(self, steps: Sequence[int]) -> None:
         learn(self._masks, folder=self._folder, steps=steps, limit=kept(self._assignment.log_limit))
@@ -274,6 +276,24 @@ class Reporter:
             self._follower = follower
         follower.allow(self._left - sent)
         return follower
+
+
+def _open_step(marks: Sequence[Mark]) -> int | None:
+    for mark in reversed(marks):
+        if isinstance(mark, StepStarted):
+            return mark.step
+        if isinstance(mark, StepStopped):
+            return None
+    return None
+
+
+async def _aside(work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+    """Do this in a thread, and even if nobody wants it any more, wait for its end: it reads the log."""
+    working = asyncio.create_task(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(working)
+    finally:
+        await asyncio.wait([working])
 
 
 def storable(text: str) -> str:

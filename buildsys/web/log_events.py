@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from buildsys.core.logs import END, LINES, LogEntry, LogRecord, unfold
+from buildsys.core.logs import END, GAP, LINES, TRUNCATED, LogEntry, LogRecord, unfold
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +74,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     job: str | None
     step: int | None
     encoded: bytes
+
+
+def breaks_line(record: LogRecord) -> bool:
+    """Whether what the step prints next goes on with no line before it, as something between is missing."""
+    return record.kind in (GAP, TRUNCATED, "step_stopped")
 
 
 def behind(record: LogRecord, cursor: int, *, size: int | None = None) -> Piece:

@@ -1,12 +1,13 @@
 """What is searched for in a log, and where it stands in printed bytes.
 
-Regular expressions are those of RE2, which takes time and memory in proportion to the text whatever the pattern is.
+Regular expressions are those of RE2, which takes time and memory in proportion to the text whatever the pattern is; it
+is given the text piece by piece, so that whoever waits for it can leave at any time.
 Lines that are not UTF-8 are searched as well: what is valid in them is found, and no `.` stands for what is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -17,8 +18,20 @@ from buildsys.web.codec import BadRequest
 LONGEST = 1000
 """Characters of a pattern."""
 
-LARGEST = 5000
+LARGEST = 2500
 """Instructions of a compiled pattern: RE2 writes repetitions out, and at its slowest takes each for each byte."""
+
+PIECE, STEPS = 64 << 10, 8 << 20
+"""Bytes that an expression is matched with at once, about; and these times the instructions of the pattern, at most.
+
+At RE2's slowest, which was measured to take some 30 ns a byte and instruction, that is half a second.
+"""
+
+OVERLAP = 4 << 10
+"""Bytes that the pieces of a line of more than a piece share: a longer match in such a line may not be found."""
+
+NEAR = 4 << 10
+"""Bytes from a line's first match on in which more of them are looked for."""
 
 MEMORY = 16 << 20
 """Bytes that a pattern and what RE2 remembers of it may take."""
@@ -26,7 +39,11 @@ MEMORY = 16 << 20
 SPANS = 20
 """Matches that are shown of a line."""
 
+NEWLINE = ord("\n")
+
 Span = tuple[int, int]
+
+Look = Callable[[int], None]
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -51,36 +68,64 @@ class Pattern:
         self._compiled: Any = None
         if regex or ignore_case:
             self._compiled = _compiled(text, regex=regex, ignore_case=ignore_case)
+            self._piece = max(OVERLAP, min(PIECE, STEPS // self._compiled.programsize))
 
-    def search(self, printed: bytes) -> Iterator[Found]:
-        """The lines with matches, in order."""
-        position = number = 0
-        while position < len(printed) and (first := self._next(printed, position)) is not None:
-            begin = printed.rfind(b"\n", position, first[0]) + 1 or position
-            if begin == len(printed):
+    def search(self, printed: bytes, *, look: Look, carried: int = 0, begin: int = 0) -> Iterator[Found]:
+        """The lines with matches, in order: in the first one, matches that end behind `carried` bytes of it.
+
+        The first matches may begin at `begin`. `look` is called with how far the text is searched, before each piece of
+        it, and may raise to end the search.
+        """
+        position, number, counted = begin, 0, 0
+        while position < len(printed) and (first := self._next(printed, position, len(printed), look)) is not None:
+            if carried and first[1] <= carried:
+                position = max(first[1], first[0] + 1)
+                continue
+            start = printed.rfind(b"\n", 0, first[0]) + 1
+            if start == len(printed):
                 return  # the empty place behind the last line
-            number += printed.count(b"\n", position, begin)
             end = printed.find(b"\n", first[0])
             end = len(printed) if end < 0 else end
-            line = printed[begin:end]
-            yield Found(number, line, self._spans(line))
-            position, number = end + 1, number + 1
+            number += printed.count(b"\n", counted, start)
+            yield Found(
+                number, printed[start:end], [(a - start, b - start) for a, b in self._spans(printed, first, end)]
+            )
+            position = counted = end + 1
+            number += 1
 
-    def _spans(self, line: bytes) -> list[Span]:
-        spans, position = list[Span](), 0
-        while len(spans) < SPANS and (span := self._next(line, position)) is not None:
+    def _spans(self, printed: bytes, first: Span, end: int) -> list[Span]:
+        """The line's first match and those near it, but empty ones."""
+        spans, span = list[Span](), first
+        end = min(end, max(first[1], first[0] + NEAR))
+        while True:
             if span[0] < span[1]:
                 spans.append(span)
             position = max(span[1], span[0] + 1)
-            if position > len(line):
-                break
-        return spans
+            if len(spans) == SPANS or position > end:
+                return spans
+            found = self._match(printed, position, end)
+            if found is None:
+                return spans
+            span = found
 
-    def _next(self, text: bytes, position: int) -> Span | None:
+    def _next(self, text: bytes, position: int, end: int, look: Look) -> Span | None:
+        """The next match; pieces end with lines where these are not longer."""
+        while True:
+            look(position)
+            stop = end
+            if self._compiled is not None and end - position > self._piece:
+                line_end = text.find(b"\n", position + self._piece, position + 2 * self._piece)
+                stop = min(end, position + 2 * self._piece) if line_end < 0 else line_end
+            found = self._match(text, position, stop)
+            if found is not None or stop >= end:
+                return found
+            position = stop + 1 if text[stop] == NEWLINE else stop - OVERLAP
+
+    def _match(self, text: bytes, position: int, end: int) -> Span | None:
         if self._compiled is None:
-            at = text.find(self._text, position)
+            at = text.find(self._text, position, end)
             return None if at < 0 else (at, at + len(self._text))
-        found = self._compiled.search(text, position)
+        found = self._compiled.search(text, position, end)
         return None if found is None else found.span()
 
 

@@ -32,6 +32,9 @@ OUTLINED = 20_000
 WIDEST = 100_000
 """Entries that are looked through at once from the end, where a filter leaves few of them."""
 
+LOOK_BACK = 64
+"""Entries before a cursor in which the beginning of a line is looked for that goes on behind it."""
+
 CURSORS = 1 << 63
 """Cursors are below this: Postgres counts them in a bigint."""
 
@@ -121,6 +124,16 @@ class LogSource:
                     return msgspec.structs.replace(reading, after=first - count - 1, ended=False)
             end, width = begin, min(4 * width, WIDEST)
         return reading
+
+    async def before(self, reading: Reading) -> AsyncGenerator[list[LogRecord], None]:
+        """The records of the last `LOOK_BACK` entries up to the cursor, query by query, whatever is asked for."""
+        window = msgspec.structs.replace(reading, after=max(0, reading.after - LOOK_BACK))
+        if reading.after:
+            async with contextlib.aclosing(self.pages(window, size=LOOK_BACK)) as pages:
+                async for page in pages:
+                    yield [record for record in page if record.last <= reading.after]
+                    if page[-1].last >= reading.after:
+                        return
 
     async def part(self, reading: Reading, limit: int, *, kind: str | None = None) -> tuple[list[Piece], int, bool]:
         """At most `limit` entries behind the cursor, the cursor of the last one seen, and whether it is the end."""

@@ -114,6 +114,14 @@ def test_a_step_whose_output_is_not_all_stored_ends_with_a_gap() -> None:
     assert gaps(life) == [("a", 1, "the step's output ended at byte 12, and is stored up to 0")]
 
 
+def test_a_step_whose_log_was_changed_ends_with_a_gap() -> None:
+    life = started(a=())
+    job = claimed(life, "a")
+    apply(life, job, StepStarted(step=1, at=NOW))
+    apply(life, job, StepStopped(step=1, outcome=Outcome.SUCCESS, exit_code=0, at=NOW, end=0, lost="it was cut"))
+    assert gaps(life) == [("a", 1, "it was cut")]
+
+
 def test_a_step_that_did_not_begin_can_only_be_skipped() -> None:
     life = started(a=())
     job = claimed(life, "a")

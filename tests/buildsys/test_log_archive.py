@@ -373,6 +373,18 @@ class TestDamage:
         assert "by a record that retention did not make" in said
         assert await bench.archives.deleted() == [], "nothing is deleted for it"
 
+    async def test_a_log_that_retention_deletes_meanwhile_is_deleted(
+        self, bench: Bench, build: UUID, blobs: Failing
+    ) -> None:
+        class Deleting(Failing):
+            async def read(self, key: str, start: int, length: int) -> bytes:
+                await bench.archives.expire(Rules(age=0.0))
+                await blobs.delete(key)
+                return await super().read(key, start, length)
+
+        with pytest.raises(LogDeleted, match="by the rule about age"):
+            await bench.verification(Deleting(blobs.behind)).verify(build)
+
 
 async def alter(bench: Bench, build: UUID, change: str, *values: object) -> None:
     status = await bench.database.pool.execute(f"UPDATE log_archives SET {change} WHERE build = $1", build, *values)

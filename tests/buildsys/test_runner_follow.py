@@ -277,3 +277,49 @@ def test_a_link_in_the_folder_s_place_is_not_followed(folder: JobFolder, tmp_pat
     step(folder).symlink_to(secret)
     assert follower(folder).finish() is None
     assert folder.status(STEP) is None
+
+
+@pytest.mark.parametrize("change", ["", "another", "what was printed, and more"])
+def test_a_log_that_is_changed_is_lost(folder: JobFolder, change: str) -> None:
+    append(folder, b"what was printed\n")
+    log = follower(folder)
+    assert text(log.take(eager=True)) == b"what was printed\n"
+    assert log.lost is None
+    (step(folder) / "log").write_text(change)
+    log.take(eager=True)
+    assert log.lost is not None
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("remove", [True, False])
+def test_a_log_that_is_removed_is_lost(folder: JobFolder, remove: bool, restarted: bool) -> None:
+    """But not to a follower that has it open."""
+    append(folder, b"what was printed\n")
+    log = follower(folder)
+    assert text(log.take(eager=True)) == b"what was printed\n"
+    if remove:
+        end(folder)
+        (step(folder) / "log").unlink()
+    else:
+        end(folder)
+    log = follower(folder, offset=log.offset) if restarted else log
+    assert rest(log) == b""
+    assert (log.lost is not None) == (remove and restarted)
+
+
+@pytest.mark.parametrize("forged", [None, b"", b"forged\n"])
+def test_a_log_that_is_not_that_of_the_init_is_lost(folder: JobFolder, forged: bytes | None) -> None:
+    append(folder, b"evidence\n")
+    end(folder)
+    (step(folder) / "log").rename(step(folder) / "moved")
+    if forged is not None:
+        append(folder, forged)
+    log = follower(folder)
+    assert rest(log) == (forged or b"")
+    assert log.lost is not None
+
+
+def test_a_step_without_a_process_lost_nothing(folder: JobFolder) -> None:
+    log = follower(folder)
+    assert rest(log) == b""
+    assert log.lost is None

@@ -6,8 +6,10 @@ import asyncio
 import json
 import random
 import re
+import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +18,12 @@ from web_site import Log, Site, serve
 
 from actors import Database
 from buildsys.core.logs import LogRecord
+from buildsys.web import log_pattern, log_search
 from buildsys.web.codec import BadRequest
+from buildsys.web.log_events import Filter
 from buildsys.web.log_pattern import Pattern
+from buildsys.web.log_reading import LogSource
+from buildsys.web.log_search import _Search
 
 
 @pytest.fixture
@@ -31,6 +37,10 @@ async def search(site: Site, log: Log, accept: str = "application/json", **query
         assert response.status == 200, await response.text()
         body = await response.read()
         return [json.loads(line) for line in body.splitlines()] if "ndjson" in accept else json.loads(body)
+
+
+def unhurried(position: int) -> None:
+    """Lets a search go on."""
 
 
 async def write_some(log: Log, chance: random.Random, records: int) -> list[bytes]:
@@ -110,8 +120,9 @@ async def test_a_hit_shows_where_it_matches(site: Site) -> None:
     assert (first["cursor"], first["job"], first["step"]) == (2, "j", 1)
     assert [second["text"][a:b] for a, b in second["matches"]] == ["error"]
     assert second["text"].startswith("\N{REPLACEMENT CHARACTER}bad")
-    assert third["cursor"] == 5
-    assert (await search(site, log, q="nothing an"))["hits"] == []
+    assert (third["cursor"], third["text"]) == (5, "nothing an error over two batches")
+    (joined,) = (await search(site, log, q="nothing an"))["hits"]
+    assert (joined["cursor"], joined["matches"]) == (5, [[0, 10]])
 
 
 async def test_a_long_line_is_shown_around_its_first_match(site: Site) -> None:
@@ -136,6 +147,144 @@ async def test_only_the_part_behind_the_cursor_is_searched(site: Site) -> None:
     assert [hit["cursor"] for hit in (await search(site, log, q="x", tail=2))["hits"]] == [4]
 
 
+async def test_a_line_that_came_in_parts_is_one_line(site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"first\nconnection ref")
+    await log.lines(b"another\nconnection ref", job="k")
+    await log.event("group_started", line=1, title="Fetch", job="j", step=1)
+    await log.lines(b"used ")
+    await log.lines(b"by peer\nlast\n")
+    await log.lines(b"lost", job="k")
+    assert log.last == 9
+    for options in ({}, {"regex": "1"}, {"ignore_case": "1"}, {"job": "j"}):
+        (hit,) = (await search(site, log, q="connection refused by peer", **options))["hits"]
+        assert (hit["cursor"], hit["job"], hit["text"]) == (7, "j", "connection refused by peer")
+        assert hit["matches"] == [[0, 26]]
+    assert [hit["cursor"] for hit in (await search(site, log, q="refus"))["hits"]] == [6]
+    assert [hit["cursor"] for hit in (await search(site, log, q="connection"))["hits"]] == [2, 4]
+    assert [hit["cursor"] for hit in (await search(site, log, q="^by", regex="1"))["hits"]] == []
+    assert [hit["cursor"] for hit in (await search(site, log, q="^connection.*d by", regex="1"))["hits"]] == [7]
+    assert [hit["text"] for hit in (await search(site, log, q="reflost"))["hits"]] == ["connection reflost"]
+    for after in range(7):  # wherever one search ends and the next goes on
+        (hit,) = (await search(site, log, q="refused by", after=after))["hits"]
+        assert (hit["cursor"], hit["text"]) == (7, "connection refused by peer")
+    assert (await search(site, log, q="refused by", after=7))["hits"] == []
+
+
+async def test_what_is_missing_between_two_parts_is_not_passed_over(site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"connection ref")
+    await log.event("gap", job="j", step=1)
+    await log.lines(b"used by peer\n")
+    for after in (0, 1, 2):
+        assert (await search(site, log, q="refused", after=after))["hits"] == []
+
+
+async def test_a_search_that_begins_within_a_batch_carries_nothing_past_it(site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"connection ref")
+    await log.lines(b"x\ny\n")
+    await log.lines(b"used by peer\n")
+    assert (await search(site, log, q="refused", after=2))["hits"] == []
+
+
+async def test_of_a_long_line_in_parts_the_end_is_carried_on(site: Site) -> None:
+    log = await site.log()
+    for _ in range(3):
+        await log.lines("é".encode() * 5000)
+    await log.lines(b"needle\n")
+    (hit,) = (await search(site, log, q="éneedle"))["hits"]
+    assert (hit["cursor"], hit["before"] + len(hit["text"].encode())) == (4, 30_006)
+    assert [hit["text"][a:b] for a, b in hit["matches"]] == ["éneedle"]
+    assert [hit["cursor"] for hit in (await search(site, log, q="^é", regex="1"))["hits"]] == [1]
+
+
+def noise(size: int) -> bytes:
+    """A line that keeps RE2 from its quick way."""
+    return bytes(random.Random(1).choices(b"ab", k=size))
+
+
+async def test_a_search_that_is_left_keeps_its_place_until_its_thread_has_ended(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await site.log()
+    for _ in range(4):
+        await log.lines(noise(1 << 17) + b"\n")
+    source = LogSource(logs=site.stores.logs)
+    reading = await source.reading(log.build, after=0, wanted=Filter())
+    matching = list[int]()
+    match = Pattern._match
+
+    def counted(self: Pattern, *of: Any) -> Any:
+        matching.append(1)
+        try:
+            return match(self, *of)
+        finally:
+            matching.pop()
+
+    monkeypatch.setattr(Pattern, "_match", counted)
+    with ThreadPoolExecutor(1) as threads:
+        pattern = Pattern("a[ab]{300}$x", regex=True, ignore_case=False)
+        found = _Search(source, threads, reading, pattern, limit=100, seconds=30.0)
+        searching = asyncio.create_task(anext(found.hits()))
+        async with asyncio.timeout(20):
+            while not matching:
+                await asyncio.sleep(0.001)
+        searching.cancel()
+        left = time.monotonic()
+        await asyncio.wait([searching])
+        assert searching.cancelled()
+        assert not matching
+        assert time.monotonic() - left < 5  # not the 30 seconds, nor the whole of what is there
+
+
+async def test_searches_take_no_thread_from_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = await site.log()
+    await log.lines(b"1\n")
+    used = set[str]()
+    match = Pattern._match
+
+    def seen(self: Pattern, *of: Any) -> Any:
+        used.add(threading.current_thread().name.partition("_")[0])
+        return match(self, *of)
+
+    monkeypatch.setattr(Pattern, "_match", seen)
+    await search(site, log, q="not there")
+    assert used == {"log-search"}
+
+
+async def test_a_line_that_takes_too_long_is_said_to_be_cut(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that whoever goes on gets on, and knows."""
+    monkeypatch.setattr(log_search, "FIRST_LINE", 0.05)
+    log = await site.log()
+    await log.lines(b"short\n")
+    await log.lines(noise(1 << 20) + b"\n")
+    await log.lines(b"axe\n")
+    await log.end()
+    parts, after = list[Any](), 0
+    while not parts or parts[-1]["stopped"]:
+        parts.append(await search(site, log, q="a[ab]{500}$|xe$", regex="1", seconds="0.05", after=after))
+        after = parts[-1]["next"]
+    assert [part["next"] for part in parts if part["cut"]] == [2]
+    assert [hit["cursor"] for part in parts for hit in part["hits"]] == [3]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^a+b", "b$", "^$", "a.b", "[^b]a$", "x*", r"\bab\b", r"\Bb", "(?i)AB", r"a{2,5}$", "^.*c"]
+)
+def test_pieces_find_what_the_whole_does(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance, whole = random.Random(5), Pattern(pattern, regex=True, ignore_case=False)
+    monkeypatch.setattr(log_pattern, "OVERLAP", 64)
+    monkeypatch.setattr(whole, "_piece", 1 << 30)
+    pieces = Pattern(pattern, regex=True, ignore_case=False)
+    monkeypatch.setattr(pieces, "_piece", 100)
+    for trial in range(40):
+        letters = b"ab \nc" if trial % 2 else b"abc \xc3\xa4x" * 20 + b"\n"
+        text = bytes(chance.choices(letters, k=chance.randrange(4000)))
+        found = [each.number for each in pieces.search(text, look=unhurried)]
+        assert found == [each.number for each in whole.search(text, look=unhurried)]
+
+
 HOSTILE = ["(a+)+$", "(a|aa)*c", "(a*)*b", "(.*)*x", "a{0,500}a{0,500}b", "(?i)(a|b|ab)*c", "(((a?){30}){30})b"]
 
 
@@ -143,7 +292,7 @@ HOSTILE = ["(a+)+$", "(a|aa)*c", "(a*)*b", "(.*)*x", "a{0,500}a{0,500}b", "(?i)(
 def test_no_pattern_takes_for_ever(pattern: str) -> None:
     started = time.process_time()
     for text in (b"a" * (1 << 18), b"ab" * (1 << 17), b"a\n" * (1 << 12)):
-        for found in Pattern(pattern, regex=True, ignore_case=False).search(text):
+        for found in Pattern(pattern, regex=True, ignore_case=False).search(text, look=unhurried):
             assert found.spans or pattern
     assert time.process_time() - started < 15
 
@@ -183,7 +332,7 @@ def test_what_is_literal_is_no_pattern() -> None:
     for text in ("(a", "a**", "[", "\\", "(?i)x", "\\E.\\Q"):
         for ignore_case in (False, True):
             pattern = Pattern(text, regex=False, ignore_case=ignore_case)
-            (found,) = pattern.search(b"zz\nb" + text.encode() + b"b\nzz")
+            (found,) = pattern.search(b"zz\nb" + text.encode() + b"b\nzz", look=unhurried)
             assert (found.number, found.spans) == (1, [(1, 1 + len(text))])
     with pytest.raises(BadRequest):
         Pattern("(a", regex=True, ignore_case=False)

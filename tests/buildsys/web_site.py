@@ -131,8 +131,8 @@ class Log:
         await self._append(LINES, lines=count, job=job, step=step, frame=zstandard.compress(text), size=len(text))
         self._batches.append(text)
 
-    async def event(self, kind: str, **data: Any) -> None:
-        await self._append(kind, data=data)
+    async def event(self, kind: str, *, job: str | None = None, step: int | None = None, **data: Any) -> None:
+        await self._append(kind, job=job, step=step, data=data)
 
     async def end(self) -> None:
         await self.event(END, outcome="success")
