@@ -6,11 +6,18 @@ An entry of a `lines` record is a line, an unterminated last line included, so t
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from buildsys.core.logs import END, GAP, LINES, TRUNCATED, LogEntry, LogRecord, unfold
+
+TOGETHER = 10_000
+"""Lines of an event: many are made as several, so that none of them holds up other threads."""
+
+_SOME_LINES = re.compile(rb"(?:[^\n]*+\n){0,%d}+(?:[^\n]++\Z)?" % TOGETHER)
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,18 +52,8 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     def printed(self) -> bytes:
         """The bytes of its lines, exactly as they were printed."""
         printed = unfold(self.record)
-        if self.first > self.record.first:
-            printed = printed.split(b"\n", self.first - self.record.first)[-1]
-        if self.last < self.record.last:
-            rest = printed.split(b"\n", self.last - self.first + 1)[-1]
-            printed = printed[: len(printed) - len(rest)]
-        return printed
-
-    @property
-    def lines(self) -> tuple[list[str], bool]:
-        """Its lines without their newlines, bytes that are not UTF-8 replaced; True: the last one had no newline."""
-        *lines, rest = self.printed.decode("utf-8", "replace").split("\n")
-        return ([*lines, rest], True) if rest else (lines, False)
+        end = None if self.last == self.record.last else _after(printed, self.last - self.record.first + 1)
+        return printed[_after(printed, self.first - self.record.first) : end]
 
     @property
     def size(self) -> int:
@@ -96,7 +93,7 @@ def entries(piece: Piece) -> list[LogEntry]:
                 cursor=record.first, kind=record.kind, at=record.at, job=record.job, step=record.step, data=record.data
             )
         ]
-    lines, partial = piece.lines
+    lines, partial = _lines(piece.printed)
     return [
         LogEntry(
             cursor=cursor,
@@ -111,16 +108,43 @@ def entries(piece: Piece) -> list[LogEntry]:
     ]
 
 
-def event(piece: Piece) -> Event:
-    """The piece as one event of the WHATWG's server-sent events; JSON has no newlines that could end it early."""
+def events(piece: Piece) -> list[Event]:
+    """The piece as events, of at most `TOGETHER` lines and an unterminated one each."""
     record = piece.record
-    place = {"at": record.at, "job": record.job, "step": record.step}
-    if record.kind == LINES:
-        lines, partial = piece.lines
-        data = {"first": piece.first, "last": piece.last, **place, "lines": lines} | (
-            {"partial": True} if partial else {}
-        )
-    else:
-        data = {**(record.data or {}), "cursor": record.first, **place}
-    encoded = b"id: %d\nevent: %s\ndata: %s\n\n" % (piece.last, record.kind.encode(), msgspec.json.encode(data))
-    return Event(last=piece.last, kind=record.kind, at=record.at, job=record.job, step=record.step, encoded=encoded)
+    if record.kind != LINES:
+        return [_event(record, record.first, {**(record.data or {}), "cursor": record.first})]
+    found, first = list[Event](), piece.first
+    for some in _SOME_LINES.finditer(piece.printed):
+        if some[0]:
+            lines, partial = _lines(some[0])
+            last = first + len(lines) - 1
+            data = {"first": first, "last": last, "lines": lines} | ({"partial": True} if partial else {})
+            found.append(_event(record, last, data))
+            first = last + 1
+    return found
+
+
+def _event(record: LogRecord, last: int, data: dict[str, Any]) -> Event:
+    """One of the WHATWG's server-sent events; JSON has no newlines that could end it early."""
+    data |= {"at": record.at, "job": record.job, "step": record.step}
+    encoded = b"id: %d\nevent: %s\ndata: %s\n\n" % (last, record.kind.encode(), msgspec.json.encode(data))
+    return Event(last=last, kind=record.kind, at=record.at, job=record.job, step=record.step, encoded=encoded)
+
+
+def _lines(printed: bytes) -> tuple[list[str], bool]:
+    """Lines without their newlines, bytes that are not UTF-8 replaced; True: the last one had no newline."""
+    *lines, rest = printed.decode("utf-8", "replace").split("\n")
+    return ([*lines, rest], True) if rest else (lines, False)
+
+
+def _after(printed: bytes, lines: int) -> int:
+    """Where the text goes on behind so many lines: halved and counted, as a million lines are not to be split."""
+    begin, end = 0, len(printed) if lines else 0
+    while end - begin > 1:
+        middle = (begin + end) // 2
+        counted = printed.count(b"\n", begin, middle)
+        if counted < lines:
+            begin, lines = middle, lines - counted
+        else:
+            end = middle
+    return end

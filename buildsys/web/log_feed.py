@@ -17,9 +17,10 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
 
-from buildsys.core.logs import END, LogReader, LogRecord
+from buildsys.core.logs import END, LogReader
 from buildsys.errors import NotFound
-from buildsys.web.log_events import Event, behind, event
+from buildsys.web.log_events import Event
+from buildsys.web.log_sharing import SharedEvents
 
 LOOK_AGAIN = 2.0
 """Seconds after which a reader looks into the store without a hint."""
@@ -55,6 +56,7 @@ class LogFeed:
         self._hints = hints
         self._window = window
         self._heartbeat = heartbeat
+        self._shared = SharedEvents()
         self._followed: dict[UUID, _Followed] = {}
         self._closed = False
 
@@ -70,8 +72,9 @@ class LogFeed:
             if records:
                 size = min(2 * size, MOST)
                 for record in records:
-                    yield (event(behind(record, cursor)),)
-                    cursor = record.last
+                    for event in await self._shared.behind(build, record, cursor):
+                        yield (event,)
+                        cursor = event.last
                 if records[-1].kind == END:
                     return
             elif fell_behind:
@@ -99,7 +102,7 @@ class LogFeed:
         if followed is None or followed.reader.done():
             followed = self._followed[build] = _Followed(position, window=self._window, heartbeat=self._heartbeat)
             followed.reader = asyncio.create_task(
-                followed.read(build, logs=self._logs, hints=self._hints), name=f"log-feed-{build}"
+                followed.read(build, logs=self._logs, hints=self._hints, shared=self._shared), name=f"log-feed-{build}"
             )
         followed.followers += 1
         try:
@@ -127,7 +130,7 @@ class _Followed:
         self._heartbeat = heartbeat
         self._changed = asyncio.Event()
 
-    async def read(self, build: UUID, *, logs: LogReader, hints: Subscriber) -> None:
+    async def read(self, build: UUID, *, logs: LogReader, hints: Subscriber, shared: SharedEvents) -> None:
         """Take in what is stored, as soon as it is, until the end of the log; wake who waits for long, too."""
         try:
             woken = time.monotonic()
@@ -135,7 +138,8 @@ class _Followed:
                 while True:
                     hint.clear()
                     records = await logs.read(build, after=self._position, size=RECORDS)
-                    self._append(records)
+                    for record in records:
+                        self._append(await shared.behind(build, record, self._position))
                     if records and records[-1].kind == END:
                         return
                     if records or time.monotonic() - woken >= self._heartbeat:
@@ -174,12 +178,11 @@ class _Followed:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _append(self, records: list[LogRecord]) -> None:
-        for record in records:
-            new = event(behind(record, self._position))
-            self._events.append(new)
-            self._bytes += len(new.encoded)
-            self._position = record.last
+    def _append(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._events.append(event)
+            self._bytes += len(event.encoded)
+            self._position = event.last
         while self._bytes > self._window and len(self._events) > 1:
             oldest = self._events.popleft()
             self._bytes -= len(oldest.encoded)

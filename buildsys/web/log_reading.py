@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from datetime import datetime
@@ -10,9 +11,9 @@ from uuid import UUID
 
 import msgspec
 
-from buildsys.core.logs import END, LINES, LogEntry, LogReader, LogRecord
+from buildsys.core.logs import END, LINES, LogEntry, LogReader, LogRecord, unfold
 from buildsys.web.codec import BadRequest, Text
-from buildsys.web.log_events import Filter, Piece, behind, entries
+from buildsys.web.log_events import Filter, Piece, behind, breaks_line, entries
 
 PART = 8 << 20
 """Bytes of log after which a limited answer or an outline ends before its limit; it says where to go on."""
@@ -105,25 +106,40 @@ class LogSource:
     async def tail(self, reading: Reading, count: int, *, kind: str | None = None) -> Reading:
         """What is left of the reading once all but the last `count` of its entries (of a kind) are passed over.
 
-        Looks from the end backwards, at first no farther than they can be, and wider where a filter leaves few.
+        Of lines, the first is whole: what the same step printed of it before belongs to it, at most `LOOK_BACK` entries
+        back. Looks from the end backwards, at first no farther than they can be, and wider where a filter leaves few.
         """
         end, width = await self._logs.last(reading.build), count
         while end > reading.after:
             begin = max(reading.after, end - width)
-            found = list[tuple[int, int]]()
+            found = list[tuple[int, int, LogRecord]]()
             window = msgspec.structs.replace(reading, after=begin)
             async with contextlib.aclosing(self.records(window, size=FEW)) as records:
                 async for record in records:
                     if kind in (None, record.kind) and reading.wanted.admits(record):
-                        found.append((max(record.first, begin + 1), min(record.last, end)))
+                        place = msgspec.structs.replace(record, frame=None, data=None)
+                        found.append((max(record.first, begin + 1), min(record.last, end), place))
                     if record.last >= end:
                         break
-            for first, last in reversed(found):
+            for first, last, place in reversed(found):
                 count -= last - first + 1
                 if count <= 0:
-                    return msgspec.structs.replace(reading, after=first - count - 1, ended=False)
+                    after = first - count - 1
+                    if kind == LINES and after + 1 == place.first:
+                        after = await self._line_begin(reading, place)
+                    return msgspec.structs.replace(reading, after=after, ended=False)
             end, width = begin, min(4 * width, WIDEST)
         return reading
+
+    async def _line_begin(self, reading: Reading, place: LogRecord) -> int:
+        """The cursor before the line that the record's first entry is of."""
+        begun: int | None = None
+        window = msgspec.structs.replace(reading, after=place.first - 1)
+        async with contextlib.aclosing(self.before(window)) as pages:
+            async for page in pages:
+                own = [each for each in page if (each.job, each.step) == (place.job, place.step)]
+                begun = await asyncio.to_thread(_begun, [each for each in own if reading.wanted.admits(each)], begun)
+        return place.first - 1 if begun is None else max(begun - 1, reading.after)
 
     async def before(self, reading: Reading) -> AsyncGenerator[list[LogRecord], None]:
         """The records of the last `LOOK_BACK` entries up to the cursor, query by query, whatever is asked for."""
@@ -195,6 +211,17 @@ class LogSource:
             del page
             if ended:
                 return
+
+
+def _begun(records: list[LogRecord], begun: int | None) -> int | None:
+    """The cursor where the line begins that a step's records leave open, if they leave one open."""
+    for record in records:
+        printed = unfold(record)
+        if breaks_line(record) or printed.endswith(b"\n"):
+            begun = None
+        elif printed and (begun is None or b"\n" in printed):
+            begun = record.last
+    return begun
 
 
 def parse_cursor(text: str) -> int:

@@ -215,14 +215,16 @@ async def test_a_log_is_searched(buildsys: Command, site: Site) -> None:
 
 async def test_a_log_is_proven(buildsys: Command, site: Site) -> None:
     log = await site.log()
+    await log.event("step_started", job="j", step=1, name="s")
     await log.lines(b"one\ntwo\n")
     verify = ("logs", "verify", str(log.build))
     assert ((await buildsys(*verify)).code, (await buildsys(*verify)).text.split(":")[0]) == (4, "open")
-    await log.event("gap", reason="runner_lost")
+    await log.event("gap", job="j", step=1, reason="runner_lost")
+    await log.event("step_stopped", job="j", step=1, outcome="errored")
     await log.end()
     await site.builder.stop(log.build, "errored")
     incomplete = await buildsys(*verify)
-    assert (incomplete.code, "gap at entry 3" in incomplete.text) == (3, True), incomplete.text
+    assert (incomplete.code, "gap at entry 4" in incomplete.text) == (3, True), incomplete.text
     await site.database.pool.execute("UPDATE log_records SET at = at + interval '1 s' WHERE first = 1")
     broken = await buildsys(*verify, "--json")
     assert (broken.code, json.loads(broken.text)["faults"][0]["cursor"]) == (1, 1)

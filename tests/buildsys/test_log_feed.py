@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
@@ -14,7 +16,8 @@ from actors import Database
 from buildsys.core.logs import LogRecord
 from buildsys.errors import NotFound
 from buildsys.store.logs import Logs
-from buildsys.web import log_feed
+from buildsys.web import log_feed, log_sharing
+from buildsys.web.log_events import Event, Piece, events
 from buildsys.web.log_feed import LogFeed
 
 
@@ -107,6 +110,81 @@ async def test_who_is_far_behind_reads_in_longer_and_longer_stretches(site: Site
     assert logs.reads == 6  # of 16, 32, 64, 128, 256, and the rest
 
 
+async def test_what_many_have_missed_is_encoded_once_and_beside_the_loop(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await site.log()
+    for _ in range(3):
+        await log.lines(b"\n" * (1 << 20))
+    await log.end()
+    made = list[tuple[int, bool]]()
+
+    def counted(piece: Piece) -> list[Event]:
+        made.append((piece.first, threading.current_thread() is threading.main_thread()))
+        return events(piece)
+
+    monkeypatch.setattr(log_sharing, "events", counted)
+    feed = LogFeed(logs=site.stores.logs, hints=site.hints)
+    followers = [Follower(feed, log) for _ in range(20)]
+    await asyncio.gather(*(follower.running for follower in followers))
+    assert all(follower.seen == followers[0].seen for follower in followers)
+    assert {1 << 20, 2 << 20, 3 << 20} < set(followers[0].seen)
+    assert len({id(encoded) for follower in followers for encoded in follower.encoded[:2]}) == 2
+    large = [first for first, _ in made if first <= 3 << 20]
+    assert len(large) < 10, "each for itself would be 60"
+    assert not any(on_loop for first, on_loop in made if first <= 3 << 20)
+
+
+async def test_many_lines_are_several_events_that_any_of_them_resumes(site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"\n".join(b"%d" % number for number in range(25_000)) + b"\n\n\xff")
+    await log.end()
+    feed = LogFeed(logs=site.stores.logs, hints=site.hints)
+    for after, wanted in (
+        (0, [10_000, 20_000, 25_002, 25_003]),
+        (10_000, [20_000, 25_002, 25_003]),
+        (20_001, [25_002, 25_003]),
+        (25_001, [25_002, 25_003]),
+    ):
+        follower = Follower(feed, log, after=after)
+        await follower.running
+        assert follower.seen == wanted
+        lines, first = list[str](), after + 1
+        for encoded in follower.encoded[:-1]:
+            data = json.loads(encoded.partition(b"data: ")[2])
+            assert data["first"] == first
+            first = data["last"] + 1
+            lines += data["lines"]
+            assert data.get("partial", False) == (data["last"] == 25_002)
+        assert lines == [*map(str, range(25_000)), "", "\N{REPLACEMENT CHARACTER}"][after:]
+
+
+async def test_who_leaves_while_a_record_is_encoded_takes_it_from_nobody(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await site.log()
+    await log.lines(b"x" * 100_000 + b"\n")
+    await log.end()
+    free, begun = threading.Event(), threading.Event()
+
+    def held(piece: Piece) -> list[Event]:
+        if piece.first == 1:
+            begun.set()
+            assert free.wait(20)
+        return events(piece)
+
+    monkeypatch.setattr(log_sharing, "events", held)
+    feed = LogFeed(logs=site.stores.logs, hints=site.hints)
+    one, other = Follower(feed, log), Follower(feed, log)
+    try:
+        assert await asyncio.to_thread(begun.wait, 20)
+        await one.leave()
+    finally:
+        free.set()
+    await other.running
+    assert other.seen == [1, 2]
+
+
 async def test_the_last_to_leave_ends_the_reading(site: Site) -> None:
     logs, log = CountedLogs(database=site.database), await site.log()
     feed = LogFeed(logs=logs, hints=site.hints)
@@ -190,8 +268,10 @@ async def test_a_reader_that_fails_ends_its_followers_and_a_new_one_starts_afres
     stalled, *followers = [Follower(feed, log) for _ in range(4)]
     await asyncio.gather(*(follower.reaches(1) for follower in (stalled, *followers)))
     stalled.free.clear()
+    heard = stalled.heartbeats
     await log.lines(b"2\n")
-    await asyncio.gather(*(follower.reaches(2) for follower in (stalled, *followers)))
+    await asyncio.gather(*(follower.reaches(2) for follower in followers))
+    await stalled.until(lambda: stalled.seen[-1] == 2 or stalled.heartbeats > heard)  # either one holds it up
     logs.broken = ConnectionError("the database is gone")
     await log.lines(b"3\n")
     ends = await asyncio.gather(*(follower.running for follower in followers), return_exceptions=True)

@@ -181,6 +181,30 @@ async def test_the_last_lines_are_had_as_text_and_live(site: Site) -> None:
     assert b"event: end" in body
 
 
+async def test_the_last_lines_begin_with_a_whole_one(site: Site) -> None:
+    log = await site.log()
+    await log.lines(b"first\nconnection ref")
+    await log.lines(b"another\n", job="k")
+    await log.lines(b"used ")
+    await log.event("group_started", job="j", step=1, line=2, title="Fetch")
+    await log.lines(b"by peer\n")
+    for query in ({"job": "j"}, {"job": "j", "step": "1"}):
+        _, body = await fetch(site, log, None, tail="1", **query)
+        assert body == b"connection refused by peer\n"
+    _, body = await fetch(site, log, None, tail="1")
+    assert body == b"connection refanother\nused by peer\n"  # as it was printed
+    async with site.admin.get(path(log), params={"tail": "1", "q": "refused by"}) as response:
+        assert [hit["cursor"] for hit in (await response.json())["hits"]] == [6]
+    _, body = await fetch(site, log, None, tail="1", job="k")
+    assert body == b"another\n"
+    _, body = await fetch(site, log, None, tail="1", after="2", job="j")
+    assert body == b"used by peer\n"
+    await log.event("gap", job="j", step=1)
+    await log.lines(b"fresh\n")
+    _, body = await fetch(site, log, None, tail="1", job="j")
+    assert body == b"fresh\n"
+
+
 async def test_the_outline_is_all_but_the_text(site: Site) -> None:
     log = await site.log()
     for _ in range(3):
