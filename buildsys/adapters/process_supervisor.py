@@ -229,7 +229,7 @@ class Supervisor:
             Path("/proc/self/oom_score_adj").write_text("500")  # out of memory, the kernel is to choose the job
             if self._sandbox:
                 self._sandbox.enter()
-            for number in (*SIGNALS, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:  # any may have been ignored before
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
             self._limit()

@@ -200,9 +200,11 @@ async def test_a_line_in_parts_is_one_line(page: Page, site: Site) -> None:
 
 async def test_what_a_log_is_worth_is_shown(page: Page, site: Site) -> None:
     log = await site.log()
+    await event(log, "step_started")
     await log.lines(b"one\n")
     await show(page, site, log)
     await expect(page.locator(".seal")).to_be_hidden()
+    await event(log, "step_stopped")
     await stop(site, log)
     await expect(page.locator(".seal")).to_have_text("log complete")
     await site.database.pool.execute("UPDATE log_records SET at = at + interval '1 s' WHERE first = 1")

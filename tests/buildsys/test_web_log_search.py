@@ -18,8 +18,7 @@ from web_site import Log, Site, serve
 
 from actors import Database
 from buildsys.core.logs import LogRecord
-from buildsys.web import log_pattern, log_search
-from buildsys.web.codec import BadRequest
+from buildsys.web import log_search
 from buildsys.web.log_events import Filter
 from buildsys.web.log_pattern import Pattern
 from buildsys.web.log_reading import LogSource
@@ -37,10 +36,6 @@ async def search(site: Site, log: Log, accept: str = "application/json", **query
         assert response.status == 200, await response.text()
         body = await response.read()
         return [json.loads(line) for line in body.splitlines()] if "ndjson" in accept else json.loads(body)
-
-
-def unhurried(position: int) -> None:
-    """Lets a search go on."""
 
 
 async def write_some(log: Log, chance: random.Random, records: int) -> list[bytes]:
@@ -269,34 +264,6 @@ async def test_a_line_that_takes_too_long_is_said_to_be_cut(site: Site, monkeypa
     assert [hit["cursor"] for part in parts for hit in part["hits"]] == [3]
 
 
-@pytest.mark.parametrize(
-    "pattern", ["^a+b", "b$", "^$", "a.b", "[^b]a$", "x*", r"\bab\b", r"\Bb", "(?i)AB", r"a{2,5}$", "^.*c"]
-)
-def test_pieces_find_what_the_whole_does(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    chance, whole = random.Random(5), Pattern(pattern, regex=True, ignore_case=False)
-    monkeypatch.setattr(log_pattern, "OVERLAP", 64)
-    monkeypatch.setattr(whole, "_piece", 1 << 30)
-    pieces = Pattern(pattern, regex=True, ignore_case=False)
-    monkeypatch.setattr(pieces, "_piece", 100)
-    for trial in range(40):
-        letters = b"ab \nc" if trial % 2 else b"abc \xc3\xa4x" * 20 + b"\n"
-        text = bytes(chance.choices(letters, k=chance.randrange(4000)))
-        found = [each.number for each in pieces.search(text, look=unhurried)]
-        assert found == [each.number for each in whole.search(text, look=unhurried)]
-
-
-HOSTILE = ["(a+)+$", "(a|aa)*c", "(a*)*b", "(.*)*x", "a{0,500}a{0,500}b", "(?i)(a|b|ab)*c", "(((a?){30}){30})b"]
-
-
-@pytest.mark.parametrize("pattern", HOSTILE)
-def test_no_pattern_takes_for_ever(pattern: str) -> None:
-    started = time.process_time()
-    for text in (b"a" * (1 << 18), b"ab" * (1 << 17), b"a\n" * (1 << 12)):
-        for found in Pattern(pattern, regex=True, ignore_case=False).search(text, look=unhurried):
-            assert found.spans or pattern
-    assert time.process_time() - started < 15
-
-
 BAD = {
     "(a": "character 3",
     "a)b": "character",
@@ -326,16 +293,6 @@ async def test_a_pattern_that_is_none_is_refused_with_the_place(site: Site, patt
             problem = await response.json(content_type=None)
             assert BAD[pattern] in problem["detail"]
             assert problem["code"] == "bad_request"
-
-
-def test_what_is_literal_is_no_pattern() -> None:
-    for text in ("(a", "a**", "[", "\\", "(?i)x", "\\E.\\Q"):
-        for ignore_case in (False, True):
-            pattern = Pattern(text, regex=False, ignore_case=ignore_case)
-            (found,) = pattern.search(b"zz\nb" + text.encode() + b"b\nzz", look=unhurried)
-            assert (found.number, found.spans) == (1, [(1, 1 + len(text))])
-    with pytest.raises(BadRequest):
-        Pattern("(a", regex=True, ignore_case=False)
 
 
 async def test_a_search_ends_at_its_time_and_goes_on_from_there(site: Site) -> None:

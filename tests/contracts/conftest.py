@@ -6,19 +6,17 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import docker_image
 import msgspec
 import pytest
 from containers import Job, Kind, Start, make_folder, processes
+from kinds import docker_kind, process_kind
 from services import Launch
 
-from buildsys.adapters.docker import DockerDriver
-from buildsys.adapters.process import ProcessDriver, jobs_folder
 from buildsys.core.driver import ContainerSpec, Driver, Limits, ServiceSpec
 from buildsys.runner.removal import remove_tree
 
@@ -32,30 +30,6 @@ async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     yield kind
     await kind.driver.close()
     shutil.rmtree(kind.jobs)
-
-
-def process_kind(tmp_path: Path, *, sandbox: bool | None) -> Kind:
-    state = tmp_path / "state"
-    source = (
-        "import pathlib\nfrom buildsys.adapters.process import ProcessDriver\n"
-        f"state, hidden = pathlib.Path({str(state)!r}), pathlib.Path({str(tmp_path)!r})\n"
-        f"driver = ProcessDriver(state=state, hidden=[hidden], sandbox={sandbox})"
-    )
-    return Kind(
-        driver=ProcessDriver(state=state, hidden=[tmp_path], sandbox=sandbox),
-        source=source,
-        jobs=jobs_folder(tmp_path / "jobs", installation=uuid4().hex),
-    )
-
-
-def docker_kind(tmp_path: Path, *, owner: str, image: Callable[[], str] = docker_image.base_image) -> Kind:
-    docker_image.require_engine()
-    jobs = tmp_path / "jobs"
-    jobs.mkdir(mode=0o700)
-    source = (
-        f"import pathlib\nfrom buildsys.adapters.docker import DockerDriver\ndriver = DockerDriver(owner={owner!r})"
-    )
-    return Kind(driver=DockerDriver(owner=owner), source=source, jobs=jobs, image=image())
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from uuid import uuid4
 import docker_image
 import msgspec
 import pytest
-from conftest import docker_kind
 from containers import Kind, Start
 from image_registry import ImageRegistry
+from kinds import docker_kind
 from services import Launch, docker
 
 from buildsys.adapters.docker_dockerfile import read_dockerfile

@@ -18,9 +18,9 @@ from uuid import uuid4
 
 import docker_image
 import pytest
-from conftest import docker_kind
 from containers import Job, Kind, Start, make_folder, wanting
 from image_registry import ImageRegistry
+from kinds import docker_kind
 
 from buildsys.adapters.docker import DockerDriver
 from buildsys.adapters.docker_container import container_config

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 from aiohttp import web
-from conftest import docker_kind
 from containers import Job, Kind, Start, until
+from kinds import docker_kind
 
 from buildsys.adapters.docker import DockerDriver
 from buildsys.core.driver import ContainerSpec, Driver

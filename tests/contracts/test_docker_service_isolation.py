@@ -11,8 +11,8 @@ from uuid import uuid4
 import docker_image
 import msgspec
 import pytest
-from conftest import docker_kind
 from containers import Kind, Start, processes, until
+from kinds import docker_kind
 from services import (
     ASK,
     ECHO,

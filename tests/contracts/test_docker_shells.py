@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import docker_image
 import pytest
-from conftest import docker_kind
 from containers import Kind, Start, processes, until
+from kinds import docker_kind
 
 from buildsys.core.driver import Driver
 
