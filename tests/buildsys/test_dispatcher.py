@@ -112,7 +112,7 @@ async def test_a_cancel_is_told_until_the_runner_brings_it_to_its_end(bench: Ben
     assert (await hand.poll()).cancel == (assignment.id,)
     hand.ending = (assignment.id,)
     assert (await hand.poll()).cancel == ()
-    await hand.report(*ended(Outcome.CANCELED))
+    await hand.report(*begun(), *ended(Outcome.CANCELED))
     assert (await hand.poll()).revoked == (assignment.id,)
 
 
