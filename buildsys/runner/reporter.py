@@ -211,23 +211,24 @@ class Reporter:
         if pending and not ending and self._linger() > 0 and not self._has_printed(step):
             return []
         items: list[Item] = []
-        position, sent, began = self._position, 0, time.monotonic()
+        position, sent, printed, began = self._position, 0, 0, time.monotonic()
         for mark in pending:
             over = (
                 mark.step if isinstance(mark, StepStopped) else mark.parent if isinstance(mark, StepStarted) else None
             )
             if over == position.step and over in position.started:
-                while (batch := self._log(position, over, sent).finish()) is not None:
+                while (batch := self._log(position, over, printed).finish()) is not None:
                     items.append(batch)
                     position, sent = advance(position, batch), sent + batch.end - batch.offset
+                    printed += 0 if over == SETUP else batch.end - batch.offset
                     if sent >= FLOOD or time.monotonic() - began >= SOON:
                         return items
                 if isinstance(mark, StepStopped):
-                    mark = replace(mark, end=position.offset, lost=self._log(position, over, sent).lost)
+                    mark = replace(mark, end=position.offset, lost=self._log(position, over, printed).lost)
             items.append(mark)
             position = advance(position, mark)
         if step is not None and not ending:
-            batch = self._log(position, step, sent).take(eager=bool(pending))
+            batch = self._log(position, step, printed).take(eager=bool(pending))
             if batch is not None:
                 items.append(batch)
         return items
@@ -261,8 +262,8 @@ class Reporter:
     def _learn(self, steps: Sequence[int]) -> None:
         learn(self._masks, folder=self._folder, steps=steps, limit=kept(self._assignment.log_limit))
 
-    def _log(self, position: Position, step: int, sent: int) -> LogFollower:
-        """The log of a step as it goes on behind a position, `sent` bytes of output behind the stored one."""
+    def _log(self, position: Position, step: int, printed: int) -> LogFollower:
+        """The log of a step as it goes on behind a position, for which steps printed so much behind the stored one."""
         offset, is_cut = (position.offset, position.cut) if position.step == step else (0, False)
         follower = self._follower
         if follower is None or (follower.step, follower.offset, follower.is_cut) != (step, offset, is_cut):
@@ -274,7 +275,7 @@ class Reporter:
             mask, commands = recall(self._masks, folder=self._folder, step=step, offset=offset)
             follower = LogFollower(folder=self._folder, mask=mask, commands=commands, log_limit=limit, is_cut=is_cut)
             self._follower = follower
-        follower.allow(self._left - sent)
+        follower.allow(self._left - printed)
         return follower
 
 

@@ -219,7 +219,7 @@ class TestRoutes:
         answers = {}
         async with aiohttp.ClientSession(app.url) as session:
             for method, path in self.table:
-                place = path.replace("{project}", "demo").replace("{path}", "app.js")
+                place = path.replace("{project}", "demo").replace("{path}", "app.js").replace("{name}", "KEY")
                 place = place.replace("{build}", str(uuid.uuid4())).replace("{token}", str(uuid.uuid4()))
                 async with session.request(method, place, headers=headers) as response:
                     answers[method, path] = response.status
