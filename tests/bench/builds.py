@@ -12,11 +12,11 @@ from uuid import UUID
 import msgspec
 
 from buildsys.core.plan import JobPlan, Plan, StepPlan
-from buildsys.store.builds import Builds, NewBuild
+from buildsys.store.builds import Builds
 from buildsys.store.hints import CHANNEL
 from tests.bench.buildbot import buildbot
 from tests.bench.figures import Say, cpu_seconds, spread
-from tests.bench.site import Site, site
+from tests.bench.site import Site, queue_build, site
 
 SLOTS = 6
 WAITING = 24
@@ -70,18 +70,7 @@ class Ours:
         assert wrong == 0, f"{wrong} builds did not succeed"
 
     async def _queue(self) -> None:
-        await self._builds.insert(
-            NewBuild(
-                project=self._project,
-                workflow="bench",
-                event="bench",
-                branch="main",
-                commit="",
-                title="bench",
-                plan=PLAN,
-                time_limit=600.0,
-            )
-        )
+        await queue_build(self._builds, self._project, PLAN, time_limit=600.0)
         await self._running.database.pool.execute("SELECT pg_notify($1, $2)", CHANNEL, "bench\nqueue")
 
     async def _all_stopped(self, look_again: float) -> None:

@@ -27,8 +27,8 @@ from buildsys.core.build import Outcome
 from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.core.project import ProjectSettings
 from buildsys.objects.build_buddy import BuildBuddy
-from buildsys.store.builds import NewBuild
 from tests.bench.logs_text import numbered, stamped
+from tests.bench.site import queue_build
 
 LABEL = "nobody"
 """What no runner has: the jobs are this process's own."""
@@ -113,19 +113,7 @@ class Builds:
 
     async def begin(self) -> str:
         """Start a build; its id."""
-        id = await self._app.stores.builds.insert(
-            NewBuild(
-                project=self._project,
-                workflow="bench",
-                event="bench",
-                branch="main",
-                commit="",
-                title="bench",
-                plan=PLAN,
-                time_limit=36000.0,
-            )
-        )
-        assert id is not None
+        id = await queue_build(self._app.stores.builds, self._project, PLAN, time_limit=36000.0)
         buddy = self._app.namespaces.builds.get(str(id))
         await buddy.start_build()
         assignment = await self._database.pool.fetchval("SELECT id FROM assignments WHERE build = $1", id)

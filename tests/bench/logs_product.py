@@ -10,10 +10,10 @@ from uuid import UUID
 import msgspec
 
 from buildsys.core.plan import JobPlan, Plan, StepPlan
-from buildsys.store.builds import Builds, NewBuild
+from buildsys.store.builds import Builds
 from tests.bench.logs_sides import followers
 from tests.bench.logs_text import SECRETS
-from tests.bench.site import Site
+from tests.bench.site import Site, queue_build
 from tests.bench.usage import Usage
 from tests.docker_image import base_image
 
@@ -90,17 +90,4 @@ class Product:
     async def _start(self, script: str) -> UUID:
         step = StepPlan(number=1, name="print", run=script)
         plan = Plan(workflow="bench", jobs=(JobPlan(id="only", name="only", image=self._image, steps=(step,)),))
-        id = await self._builds.insert(
-            NewBuild(
-                project=self._project,
-                workflow="bench",
-                event="bench",
-                branch="main",
-                commit="",
-                title="bench",
-                plan=plan,
-                time_limit=3600.0,
-            )
-        )
-        assert id is not None
-        return id
+        return await queue_build(self._builds, self._project, plan, time_limit=3600.0)
