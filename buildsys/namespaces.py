@@ -33,6 +33,9 @@ logger = structlog.get_logger(__name__)
 PATIENCE = 60.0
 """Seconds in which a start makes sure of the singletons: longer than a dead node's lease."""
 
+PAUSE = 0.2
+"""Seconds between two tries."""
+
 RETRIED_FOR_EVER = Retry.forever(cap=5.0)
 """The system's own singletons never give up: without them nothing is built."""
 
@@ -170,4 +173,4 @@ async def _ensure(namespace: Namespace[Any], name: str) -> None:
             if loop.time() > until:
                 raise
             logger.info("not_ensured_yet", actor=f"{namespace.name}/{name}", error=str(error))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(PAUSE)

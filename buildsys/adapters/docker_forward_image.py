@@ -39,6 +39,7 @@ _NOBODY = "65534:65534"
 _MEMORY = 256 << 20
 _THREADS = 4096
 _READY_WITHIN = 20.0
+_LOOK = 0.02
 
 
 class ForwarderImage:
@@ -95,7 +96,7 @@ class ForwarderImage:
             if not running or asyncio.get_running_loop().time() > deadline:
                 reason = said.splitlines()[-1] if said.strip() else "it says nothing"
                 raise DriverError(f"the services' ports cannot be had on localhost: {reason}")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_LOOK)
 
 
 def _content() -> tuple[str, bytes]:

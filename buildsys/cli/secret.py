@@ -7,15 +7,9 @@ from pathlib import Path
 
 import click
 
-from buildsys.cli.naming import value_path
+from buildsys.cli.named_value import found, of_project, put, remove
 from buildsys.cli.session import Session, api_command
 from buildsys.cli.terminal import plain
-
-of_project = click.option("--project", metavar="PROJECT", help="One project's own; else for all projects.")
-
-
-def scope_of(project: str | None) -> str:
-    return f"project {project}" if project else "all projects"
 
 
 @click.group()
@@ -62,11 +56,7 @@ async def set_(session: Session, name: str, project: str | None, from_file: Path
     name = stored_name(name, "secret")
     value = _value(name, from_file)
     check_value(value, name)
-    entry = await session.client.put(value_path("secret", name, project), {"value": value})
-    if session.json:
-        session.terminal.answer(entry)
-    else:
-        session.terminal.say(f"Secret {name} is set for {scope_of(project)}.")
+    await put(session, "secret", name, value, project)
 
 
 @secret.command(name="list")
@@ -80,15 +70,10 @@ async def list_(session: Session, project: str | None) -> None:
       buildsys secret list
       buildsys secret list --project hello
     """
-    found = (await session.client.get(value_path("secret", None, project)))["secrets"]
-    if session.json:
-        session.terminal.answer(found)
-    elif not found:
-        session.terminal.say("There are none yet. Set one: buildsys secret set NAME")
-    else:
+    if entries := await found(session, "secret", project, how="buildsys secret set NAME"):
         rows = [
             [each["name"], each["scope"], each["set_at"][:16].replace("T", " "), plain(each["set_by"])]
-            for each in found
+            for each in entries
         ]
         session.terminal.table(["name", "of", "set (UTC)", "by token"], rows)
 
@@ -104,11 +89,7 @@ async def rm(session: Session, name: str, project: str | None) -> None:
     Example:
       buildsys secret rm REGISTRY_TOKEN --project hello
     """
-    await session.client.delete(value_path("secret", name, project))
-    if session.json:
-        session.terminal.answer({"removed": name.upper()})
-    else:
-        session.terminal.say(f"Secret {name.upper()} is removed from {scope_of(project)}.")
+    await remove(session, "secret", name, project)
 
 
 def _value(name: str, from_file: Path | None) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from buildsys.cli.naming import value_path
-from buildsys.cli.secret import of_project, scope_of
+from buildsys.cli.named_value import found, of_project, put, remove
 from buildsys.cli.session import Session, api_command
 from buildsys.cli.terminal import plain
 
@@ -39,11 +38,7 @@ async def set_(session: Session, name: str, value: str, project: str | None) -> 
       buildsys variable set REGION eu-central
       buildsys variable set REGION eu-west --project hello
     """
-    entry = await session.client.put(value_path("variable", name, project), {"value": value})
-    if session.json:
-        session.terminal.answer(entry)
-    else:
-        session.terminal.say(f"Variable {entry['name']} is set for {scope_of(project)}.")
+    await put(session, "variable", name, value, project)
 
 
 @variable.command(name="list")
@@ -57,13 +52,8 @@ async def list_(session: Session, project: str | None) -> None:
       buildsys variable list
       buildsys variable list --project hello --json
     """
-    found = (await session.client.get(value_path("variable", None, project)))["variables"]
-    if session.json:
-        session.terminal.answer(found)
-    elif not found:
-        session.terminal.say("There are none yet. Set one: buildsys variable set NAME VALUE")
-    else:
-        rows = [[each["name"], _short(each["value"]), each["scope"], plain(each["set_by"])] for each in found]
+    if entries := await found(session, "variable", project, how="buildsys variable set NAME VALUE"):
+        rows = [[each["name"], _short(each["value"]), each["scope"], plain(each["set_by"])] for each in entries]
         session.terminal.table(["name", "value", "of", "by token"], rows)
 
 
@@ -78,11 +68,7 @@ async def rm(session: Session, name: str, project: str | None) -> None:
     Example:
       buildsys variable rm REGION --project hello
     """
-    await session.client.delete(value_path("variable", name, project))
-    if session.json:
-        session.terminal.answer({"removed": name.upper()})
-    else:
-        session.terminal.say(f"Variable {name.upper()} is removed from {scope_of(project)}.")
+    await remove(session, "variable", name, project)
 
 
 def _short(value: str) -> str:

@@ -12,9 +12,7 @@ from buildsys.core.definition import Call, CallInterface, Container, Environment
 from buildsys.core.expression_tokens import OPEN
 from buildsys.core.expressions import ExpressionError, Node, names_of, parse_condition, parse_template
 from buildsys.core.plan_values import PlanError
-
-TOKEN = "GITHUB_TOKEN"  # noqa: S105 - a name
-"""The secret that may always be named, and that every called workflow has without its being passed."""
+from buildsys.core.secret_names import GITHUB_TOKEN
 
 ONLY_NAMED = "a job gets only the secrets it names: write secrets.NAME"
 
@@ -44,7 +42,7 @@ def secrets_of_call(call: Call, interface: CallInterface, seen: SecretNames, key
     Passed by name they are what the passed texts name. Inherited they keep their names, and are optional where the
     called workflow says that they are not required.
     """
-    optional = {TOKEN} & (seen.required | seen.optional)
+    optional = {GITHUB_TOKEN} & (seen.required | seen.optional)
     if call.secrets is None:
         declared = {name.upper(): required for name, required in interface.secrets.items()}
         inherited = {name for name in seen.required if declared.get(name, True)}
@@ -78,7 +76,7 @@ def _named(texts: Iterable[str], conditions: Iterable[str], key: str) -> SecretN
     if names is None:
         raise PlanError(f"{key}: {ONLY_NAMED}")
     upper = frozenset(name.upper() for name in names)
-    return SecretNames(required=upper - {TOKEN}, optional=upper & {TOKEN})
+    return SecretNames(required=upper - {GITHUB_TOKEN}, optional=upper & {GITHUB_TOKEN})
 
 
 def _parsed(texts: Iterable[str], conditions: Iterable[str], key: str) -> Iterator[Node]:

@@ -14,7 +14,8 @@ from buildsys.errors import Invalid
 Kind = Literal["secret", "variable"]
 
 GITHUB_TOKEN = "GITHUB_TOKEN"  # noqa: S105 - a name
-"""The one secret that may always be named: GitHub makes it for each job. Here it is what was set, else empty."""
+"""The one secret that may always be named, and that called workflows have without its being passed: GitHub makes it
+for each job. Here it is what was set, else empty."""
 
 LONGEST_NAME = 255
 """Characters. GitHub tells no limit; this one fits a path and an index."""

@@ -12,6 +12,7 @@ import msgspec
 
 from buildsys.core.definition import CallInterface, Input, Template
 from buildsys.core.inputs import InputType, typed
+from buildsys.core.secret_names import GITHUB_TOKEN
 from buildsys.core.template_reading import TemplateReader
 from buildsys.core.yaml_reading import Field
 from buildsys.core.yaml_source import Scalar
@@ -90,7 +91,7 @@ def _output(reader: TemplateReader, field: Field) -> Template:
 
 
 def _secret(reader: TemplateReader, field: Field) -> bool:
-    if field.name.upper() == "GITHUB_TOKEN":
+    if field.name.upper() == GITHUB_TOKEN:
         reader.error(field.key, field.path, "every workflow has this secret: it is not declared")
     fields = _parts(reader, field, ("description", "required"))
     _description(reader, fields)

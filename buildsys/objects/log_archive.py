@@ -143,7 +143,8 @@ class LogArchive:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLEANING):
                 committed = await self._archives.get(build)
-                if is_over if committed is None else committed.key != archive.key:
+                is_stray = is_over if committed is None else committed.key != archive.key
+                if is_stray:
                     await self._clean(archive.key)
 
     async def drop(self, build: UUID) -> None:

@@ -80,7 +80,7 @@ _CUT = {Cause.CANCELED: Outcome.CANCELED, Cause.TIMED_OUT: Outcome.TIMED_OUT}
 _FINAL = {Outcome.CANCELED, Outcome.TIMED_OUT, Outcome.ERRORED}
 """Outcomes of a step that an earlier life of the runner reported just before it died, with the job's end still due."""
 
-MAX_OUTPUTS = 1 << 20
+MAX_OUTPUTS_SIZE = 1 << 20
 """Bytes of a job's outputs, about what GitHub allows: 1 MB, "approximated based on UTF-16"."""
 
 
@@ -352,8 +352,8 @@ def _checked(outputs: dict[str, str]) -> dict[str, str]:
     """A job's outputs. Raises `ExpressionError` for more than are kept."""
     if len(outputs) > MAX_JOB_OUTPUTS:
         raise ExpressionError(f"the job has more than {MAX_JOB_OUTPUTS:,} outputs", at=0)
-    if size(outputs) > MAX_OUTPUTS:
-        raise ExpressionError(f"the job's outputs are larger than {MAX_OUTPUTS >> 20} MiB", at=0)
+    if size(outputs) > MAX_OUTPUTS_SIZE:
+        raise ExpressionError(f"the job's outputs are larger than {MAX_OUTPUTS_SIZE >> 20} MiB", at=0)
     return outputs
 
 

@@ -25,11 +25,10 @@ from buildsys.core.expressions import (
     to_text,
 )
 from buildsys.core.planned import PassedSecrets, PlannedJob
+from buildsys.core.secret_names import GITHUB_TOKEN
 from buildsys.runner.environment_files import FILES
 
 _ARCHITECTURES = {"x86_64": "X64", "i686": "X86", "aarch64": "ARM64", "armv7l": "ARM"}
-TOKEN = "GITHUB_TOKEN"  # noqa: S105  the name of a secret
-"""A secret that any job may name, empty where nobody set it."""
 
 WORDS = {
     Outcome.SUCCESS: "success",
@@ -67,13 +66,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 def job_contexts(job: PlannedJob, place: Place, secrets: Mapping[str, str]) -> dict[str, Any]:
     """The contexts that do not change from step to step; `secrets` are the job's own by their names."""
-    token = secrets.get(TOKEN, "")
+    token = secrets.get(GITHUB_TOKEN, "")
     github = {**job.contexts.get("github", {}), "workspace": str(place.workspace), "event_path": str(place.event)}
     return {
         **job.contexts,
         "github": {**github, "token": token},
         "runner": runner_context(place),
-        "secrets": {**passed(secrets, job.passed_secrets), TOKEN: token},
+        "secrets": {**passed(secrets, job.passed_secrets), GITHUB_TOKEN: token},
     }
 
 
@@ -94,7 +93,7 @@ def passed(secrets: Mapping[str, str], calls: Iterable[PassedSecrets]) -> dict[s
     """What a called workflow has as `secrets`. Raises `ExpressionError`."""
     seen = dict(secrets)
     for call in calls:
-        contexts = {**call.contexts, "secrets": {TOKEN: secrets.get(TOKEN, ""), **seen}}
+        contexts = {**call.contexts, "secrets": {GITHUB_TOKEN: secrets.get(GITHUB_TOKEN, ""), **seen}}
         seen = {name: text(template, contexts) for name, template in call.secrets.items()}
     return seen
 

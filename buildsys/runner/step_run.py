@@ -269,15 +269,17 @@ class JobSteps:
 
     def _say_within(self, parent: Begun, message: str) -> None:
         """A step of the runner's own behind those of an action, whose own log is over since the first of them."""
-        number = self._journal.next_within()
-        self._add_notes(number, [f"buildsys: error: {message}"])
-        work = Say(lines=(), failed=True)
-        begun = Begun(
-            key=f"{parent.key}.end", number=number, parent=parent.number, name="Outputs", work=work, at=_now()
-        )
-        if begun.key not in self._journal.begun:
+        key = f"{parent.key}.end"
+        if key in self._journal.ended:
+            return
+        begun = self._journal.begun.get(key)
+        if begun is None:
+            work = Say(lines=(), failed=True)
+            number = self._journal.next_within()
+            begun = Begun(key=key, number=number, parent=parent.number, name="Outputs", work=work, at=_now())
+            self._add_notes(number, [f"buildsys: error: {message}"])
             self._write(begun)
-            self._write(_ended(begun, Outcome.FAILED))
+        self._write(_ended(begun, Outcome.FAILED))
 
     def _around(self, scope: Scope, index: int | None = None) -> Around:
         situation = self._situation

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from actors import ActorUnavailable
@@ -25,9 +27,11 @@ class Shaky:
 
 
 def shaky(*failures: int) -> tuple[Namespaces, list[Shaky]]:
-    spaces = [Shaky(name, some) for name, some in zip(("scheduler", "triggers", "retention"), failures, strict=True)]
-    builds, (schedulers, inboxes, retentions) = Shaky("build", 0), spaces
-    return Namespaces(builds=builds, schedulers=schedulers, triggers=inboxes, retentions=retentions), spaces  # type: ignore[arg-type]
+    names = ("scheduler", "triggers", "retention")
+    spaces: list[Any] = [Shaky(name, some) for name, some in zip(names, failures, strict=True)]
+    builds: Any = Shaky("build", 0)
+    schedulers, inboxes, retentions = spaces
+    return Namespaces(builds=builds, schedulers=schedulers, triggers=inboxes, retentions=retentions), spaces
 
 
 async def test_each_is_asked_until_it_answers() -> None:

@@ -12,7 +12,7 @@ from planning_cases import PUSH, Build, only_job, plan_of, why
 
 from buildsys.core.course import Course
 from buildsys.core.decisions import Fail
-from buildsys.core.definition import Defaults, ImageBuild
+from buildsys.core.definition import Defaults, ImageBuild, Script
 from buildsys.core.planned import ConcurrencyGroup, PlannedContainer
 from buildsys.core.planning import PlanSettings, shown
 from buildsys.errors import WorkflowError
@@ -288,7 +288,7 @@ def test_hostile_values_stay_data() -> None:
     assert job.contexts["matrix"] == {"v": HOSTILE}
     assert job.concurrency[0].group == HOSTILE.lower()
     assert job.secrets == ()
-    assert job.steps[0].action.run == "echo ${{ github.ref_name }}"  # type: ignore[union-attr]
+    assert job.steps[0].action == Script(run="echo ${{ github.ref_name }}")
 
 
 def test_long_names_are_cut() -> None:

@@ -229,3 +229,16 @@ async def test_the_notes_of_a_step_count_against_the_log_limit(bench: Bench) -> 
     assert job.logs[1].startswith(b"x" * 100 + b"\nbui")
     assert b"log limit" in job.logs[1]
     assert job.outcomes[1] is FAILED
+
+
+async def test_the_set_up_takes_nothing_of_the_log_limit(bench: Bench) -> None:
+    """Not even where it goes out together with the first step's output."""
+    await bench.start()
+    job = bench.orchestrator.offer(assignment("head -c 100 /dev/zero | tr '\\0' x", log_limit=104, log_left=104))
+    await until(bench.folders)
+    bench.orchestrator.away = True
+    assert 0 not in job.position.stopped
+    await until((bench.jobs / str(job.assignment.id) / "folder" / "steps" / "1" / "status").exists)
+    bench.orchestrator.away = False
+    await until(lambda: job.stopped)
+    assert job.logs[1] == b"x" * 100

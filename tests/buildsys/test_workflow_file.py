@@ -92,8 +92,11 @@ jobs:
     with: {level: "${{ needs.test.outputs.host }}", count: 2, dry: false}
     secrets: {token: "${{ secrets.TOKEN }}"}
   inherit: {needs: test, uses: ./.github/workflows/deploy.yml, secrets: inherit}
-  built: {runs-on: {labels: [a, b]}, container: {build: {context: ., dockerfile: D, target: t, args: {V: 1}}}, steps: [run: x]}
-"""  # noqa: E501
+  built:
+    runs-on: {labels: [a, b]}
+    container: {build: {context: ., dockerfile: D, target: t, args: {V: 1}}}
+    steps: [run: x]
+"""
 
 
 def decode(text: str) -> Workflow:

@@ -17,6 +17,7 @@ Launch = Callable[..., Awaitable[Job]]
 
 
 def docker(*arguments: str) -> str:
+    """What the engine's own client says: another pair of eyes than the driver's."""
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +12,7 @@ import pytest
 from aiohttp import web
 from containers import Job, Kind, Start, until
 from kinds import docker_kind
+from services import docker
 
 from buildsys.adapters.docker import DockerDriver
 from buildsys.core.driver import ContainerSpec, Driver
@@ -32,11 +32,6 @@ async def kind(tmp_path: Path, owner: str) -> AsyncIterator[Kind]:
     yield kind
     await kind.driver.close()
     shutil.rmtree(kind.jobs)
-
-
-def docker(*arguments: str) -> str:
-    """What the engine's own client says: another pair of eyes than the driver's."""
-    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def networks(owner: str) -> set[str]:
