@@ -233,7 +233,6 @@ async def test_the_notes_of_a_step_count_against_the_log_limit(bench: Bench) -> 
 
 async def test_the_set_up_takes_nothing_of_the_log_limit(bench: Bench) -> None:
     """Not even where it goes out together with the first step's output."""
-    await bench.start()
     job = bench.orchestrator.offer(assignment("head -c 100 /dev/zero | tr '\\0' x", log_limit=104, log_left=104))
     await until(bench.folders)
     bench.orchestrator.away = True
