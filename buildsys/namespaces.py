@@ -13,11 +13,13 @@ from actors import ActorUnavailable, Namespace, Node, Retry
 from buildsys.adapters.git import GitReader
 from buildsys.adapters.github import GitHub
 from buildsys.config import Config
+from buildsys.core.planning import PlanSettings
 from buildsys.errors import BuildsysError
 from buildsys.objects import retention, scheduler, triggers
 from buildsys.objects.build_buddy import BuildBuddy, BuildLimits
 from buildsys.objects.builder import Builder, PlanDefaults
 from buildsys.objects.log_archive import LogArchive
+from buildsys.objects.provisions import Provisions
 from buildsys.objects.retention import Retention
 from buildsys.objects.scheduler import Scheduler
 from buildsys.objects.triggers import Triggers
@@ -78,7 +80,7 @@ def declare_builds(node: Node, given: Given) -> Namespace[BuildBuddy]:
         BuildBuddy,
         lambda ctx: BuildBuddy(
             ctx,
-            projects=given.stores.projects,
+            provisions=Provisions(projects=given.stores.projects, secrets=given.stores.secrets),
             assignments=given.assignments,
             hints=given.hints,
             limits=limits,
@@ -94,10 +96,13 @@ def make_builder(given: Given, builds: Namespace[BuildBuddy]) -> Builder:
     config = given.config
     return Builder(
         builds=given.stores.builds,
+        variables=given.stores.variables,
         buddies=builds,
         repository=GitReader(cache=given.repositories, allow_local=config.allow_local_repositories),
         hints=given.hints,
-        defaults=PlanDefaults(images=config.images, image=config.default_image, time_limit=config.time_limit),
+        defaults=PlanDefaults(
+            settings=PlanSettings(images=dict(config.images), image=config.default_image), time_limit=config.time_limit
+        ),
     )
 
 

@@ -34,14 +34,19 @@ from buildsys.app import App
 from buildsys.cli.client import Client
 from buildsys.config import Config, DriverName
 from buildsys.core.build import Build, State
-from buildsys.core.plan import JobPlan, Plan, StepPlan
+from buildsys.core.contexts import BuildFacts, build_contexts
+from buildsys.core.definition import Workflow
+from buildsys.core.events import Event
+from buildsys.core.planning import PlanSettings, plan_build
 from buildsys.core.project import Delivery, Project
+from buildsys.core.trigger import branch_of
+from buildsys.core.workflow_file import decode_workflow
 from buildsys.errors import NotFound
 from buildsys.objects import scheduler
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.objects.scheduler import Scheduler
 from buildsys.postgres import EmbeddedPostgres
-from buildsys.store.builds import NewBuild
+from buildsys.store.builds import Builds, NewBuild
 
 POLL = 0.02
 """Seconds between two looks at what is waited for."""
@@ -49,11 +54,8 @@ POLL = 0.02
 ORPHANED = 30.0
 """Seconds after which a Postgres ends whose test was killed."""
 
-ONE_STEP = Plan(
-    workflow="created",
-    jobs=(JobPlan(id="only", name="only", runs_on=("linux",), steps=(StepPlan(number=1, name="say", run="echo hi"),)),),
-)
-"""The plan of builds that come from no repository."""
+ONE_STEP = "on: push\njobs: {only: {runs-on: linux, steps: [{name: say, run: echo hi}]}}"
+"""The workflow of builds that come from no repository."""
 
 
 class BuildSystem:
@@ -153,30 +155,26 @@ class BuildSystem:
             await forge.post(f"/hooks/github/{name}", data=body, headers=headers)
         return await self._settled(project, id)
 
-    async def start(self, name: str, *, branch: str | None = None, commit: str | None = None) -> list[UUID]:
-        """Start what a push to the branch would, as a person does. Raises `SourceError` and `Invalid`."""
-        wanted = {"branch": branch, "commit": commit}
+    async def start(
+        self, name: str, *, branch: str | None = None, commit: str | None = None, **inputs: str
+    ) -> list[UUID]:
+        """Start builds of a branch or a commit as a person does, with inputs. Raises `SourceError` and `Invalid`."""
+        wanted = {"branch": branch, "commit": commit, "inputs": inputs or None}
         made = await self.api.post(
             f"/projects/{name}/builds", {key: value for key, value in wanted.items() if value is not None}
         )
         return [UUID(build["id"]) for build in made["builds"]]
 
-    async def create_build(self, project: str = "created", *, plan: Plan = ONE_STEP, priority: int = 0) -> Build:
+    async def create_build(self, project: str = "created", *, workflow: str = ONE_STEP, priority: int = 0) -> Build:
         """A queued build of no repository's, made without a hint to anyone. Once it runs, its fetch fails."""
-        made = await self._app.stores.builds.insert(
-            NewBuild(
-                project=(await self._project(project)).id,
-                workflow=plan.workflow,
-                event="manual",
-                branch="main",
-                commit=uuid4().hex + "00000000",
-                title="Created by a test",
-                plan=plan,
-                time_limit=1200.0,
-                priority=priority,
-            )
+        made = await queue_build(
+            self._app.stores.builds,
+            (await self._project(project)).id,
+            decode_workflow(workflow, file="created.yml"),
+            commit=uuid4().hex + "00000000",
+            title="Created by a test",
+            priority=priority,
         )
-        assert made is not None
         return await self.get(made)
 
     async def get(self, build: UUID) -> Build:
@@ -227,6 +225,59 @@ class BuildSystem:
                 await self.api.post(f"/builds/{build.id}/cancel")
             for build in builds:
                 await self.wait(build.id)
+
+
+async def queue_build(
+    builds: Builds,
+    project: UUID,
+    workflow: Workflow,
+    *,
+    event: Event | None = None,
+    branch: str | None = None,
+    settings: PlanSettings | None = None,
+    commit: str = "",
+    title: str = "",
+    time_limit: float = 1200.0,
+    priority: int = 0,
+) -> UUID:
+    """Queue a build of a workflow as it is, whatever it is triggered by, without a hint to anyone.
+
+    Without a commit it is run in an empty workspace. `event` is a push to the branch, or to `main`.
+    """
+    event = event or Event(name="push", ref=f"refs/heads/{branch or 'main'}", sha=commit or None)
+    id, number = uuid4(), await builds.next_number(project, delivery=None, workflow=workflow.path)
+    assert number is not None
+    facts = BuildFacts(
+        build_id=str(id),
+        build_number=number,
+        project="tests",
+        repository="tests/tests",
+        workflow=workflow.name,
+        workflow_path=workflow.path,
+    )
+    made = await builds.insert(
+        NewBuild(
+            id=id,
+            number=number,
+            project=project,
+            workflow=workflow.path,
+            event=event.name,
+            branch=branch_of(event),
+            commit=commit,
+            title=title,
+            plan=plan_build(
+                workflow,
+                called={},
+                contexts=build_contexts(event, facts, inputs={}, variables={}),
+                settings=settings or PlanSettings(),
+                secretless=event.from_fork,
+            ),
+            time_limit=time_limit,
+            priority=priority,
+        )
+    )
+    assert made is not None
+    return made
 
 
 async def _set_alarm(scheduler: Scheduler) -> None:

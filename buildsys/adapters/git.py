@@ -22,7 +22,7 @@ import msgspec
 from buildsys.adapters.git_process import run_git
 from buildsys.core.assignment import Credential
 from buildsys.core.git import check_commit, check_ref, check_url
-from buildsys.core.workflow import WorkflowFiles
+from buildsys.core.repository import WorkflowFiles
 from buildsys.core.yaml_source import MAX_BYTES
 from buildsys.errors import NoSuchCommit, SourceError
 
@@ -76,6 +76,18 @@ class GitReader:
         check_ref(name)
         return commit, name.removeprefix("refs/heads/")
 
+    async def tip(self, url: str, *, ref: str, credential: Credential | None = None) -> str | None:
+        """The commit that a complete ref stands at, None where there is no such ref."""
+        repository = self._repository(url, credential)
+        check_ref(ref)
+        async with self._deadline(url):
+            said = await repository.git("ls-remote", "--quiet", "--end-of-options", url, ref)
+        lines = [line.split("\t") for line in said.decode(errors="replace").splitlines() if "\t" in line]
+        commit = next((value for value, name in lines if name == ref), None)
+        if commit is not None:
+            check_commit(commit)
+        return commit
+
     async def read_workflows(
         self, url: str, *, commit: str, ref: str | None = None, credential: Credential | None = None
     ) -> WorkflowFiles:
@@ -91,6 +103,23 @@ class GitReader:
         async with self._deadline(url), lock:
             await repository.have(commit, ref or "HEAD")
             return await repository.workflows(commit)
+
+    async def changed(
+        self, url: str, *, before: str, after: str, ref: str, credential: Credential | None = None
+    ) -> tuple[str, ...] | None:
+        """The files that differ between two commits; None where one is not to be had, or they are too many to list."""
+        repository = self._repository(url, credential)
+        check_commit(before)
+        check_commit(after)
+        check_ref(ref)
+        lock = self._locks.setdefault(url, asyncio.Lock())
+        async with self._deadline(url), lock:
+            try:
+                for commit in (before, after):
+                    await repository.have(commit, ref)
+                return await repository.changed(before, after)
+            except SourceError:
+                return None
 
     def _repository(self, url: str, credential: Credential | None) -> _Repository:
         check_url(url, allow_local=self._allow_local)
@@ -158,8 +187,15 @@ class _Repository(msgspec.Struct, frozen=True, kw_only=True):
         for path in paths:
             if files[path][1] > MAX_BYTES:
                 raise SourceError(f"{path} is larger than {MAX_BYTES >> 10} KiB")
-        subject, *contents = await self._contents([commit, *(files[path][0] for path in paths)])
-        return WorkflowFiles(files=dict(zip(paths, contents, strict=True)), subject=_subject(subject))
+        head, *contents = await self._contents([commit, *(files[path][0] for path in paths)])
+        return WorkflowFiles(
+            files=dict(zip(paths, contents, strict=True)), subject=_subject(head), parents=_parents(head)
+        )
+
+    async def changed(self, before: str, after: str) -> tuple[str, ...]:
+        """Renamed files are two that differ."""
+        printed = await self.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
+        return tuple(name.decode(errors="replace") for name in printed.split(b"\0") if name)
 
     async def _contents(self, objects: list[str]) -> list[bytes]:
         """The objects as `git cat-file --batch` prints them: a line `NAME TYPE SIZE`, the bytes, a newline."""
@@ -197,3 +233,9 @@ def _subject(commit: bytes) -> str:
     """The first line of a commit object's message."""
     _, _, message = commit.partition(b"\n\n")
     return next(iter(message.decode(errors="replace").strip().splitlines()), "")[:MAX_SUBJECT]
+
+
+def _parents(commit: bytes) -> tuple[str, ...]:
+    """The commits that a commit object names as those before it."""
+    head, _, _ = commit.partition(b"\n\n")
+    return tuple(line.removeprefix(b"parent ").decode() for line in head.splitlines() if line.startswith(b"parent "))

@@ -33,10 +33,15 @@ def build() -> None:
 @click.argument("project")
 @click.option("--branch", help="Build the head of this branch; else of the default branch.")
 @click.option("--commit", help="Build this commit, by its full id.")
+@click.option("--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="An input of workflow_dispatch.")
 @click.option("--follow", "-f", is_flag=True, help="Watch it to its end; the exit code is the build's.")
 @api_command
-async def start(session: Session, project: str, branch: str | None, commit: str | None, follow: bool) -> int:
-    """Start what a push would start.
+async def start(
+    session: Session, project: str, branch: str | None, commit: str | None, inputs: tuple[str, ...], follow: bool
+) -> int:
+    """Dispatch the workflows that take workflow_dispatch, and start of the others what a push would start.
+
+    With --input only the first kind is meant.
 
     With --follow the exit code is 0 success, 1 failed, 3 canceled, 4 timed out, 5 errored (the highest, where several
     workflows match). Ctrl-C stops watching, not the build.
@@ -45,10 +50,12 @@ async def start(session: Session, project: str, branch: str | None, commit: str 
     Examples:
       buildsys build start hello --follow
       buildsys build start hello --branch release
+      buildsys build start hello --input level=debug
     """
     if branch and commit:
         raise click.UsageError("Give --branch or --commit, not both.")
-    chosen = {key: value for key, value in (("branch", branch), ("commit", commit)) if value}
+    given = {"branch": branch, "commit": commit, "inputs": _inputs(inputs)}
+    chosen = {key: value for key, value in given.items() if value}
     made = (await session.client.post(f"{project_path(project)}/builds", chosen, patience=READING))["builds"]
     return await _answer(session, made, follow)
 
@@ -145,6 +152,16 @@ async def _answer(session: Session, made: list[dict[str, Any]], follow: bool) ->
     return 0
 
 
+def _inputs(given: tuple[str, ...]) -> dict[str, str]:
+    inputs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise click.UsageError(f"--input takes NAME=VALUE, not {text!r}.")
+        inputs[name] = value
+    return inputs
+
+
 def _name(build: dict[str, Any]) -> str:
     attempt = f" attempt {build['attempt']}" if build["attempt"] > 1 else ""
     return f"{build['project']}#{build['number']}{attempt}"
@@ -178,7 +195,8 @@ def _print_build(session: Session, build: dict[str, Any]) -> None:
         if value:
             say(f"  {click.style(f'{key:<10}', dim=True)}{plain(value)}")
     for job in build["jobs"]:
-        reason = f" ({plain(job['reason'])})" if job["reason"] else ""
+        why = job["reason"] or job["waiting"]
+        reason = f" ({plain(why)})" if why else ""
         say(f"\n  {plain(job['name'])}  {word(job['outcome'] or job['state'])}{reason}  {_took(job)}")
         for step in job["steps"]:
             code = f", exit {step['exit_code']}" if step["exit_code"] else ""

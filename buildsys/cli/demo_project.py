@@ -15,8 +15,8 @@ from uuid import uuid4
 import msgspec
 
 import buildsys
-from buildsys.core.trigger import default_env
-from buildsys.core.workflow import decode, plan
+from buildsys.core.definition import Environment, Script
+from buildsys.core.workflow_file import decode_workflow
 from buildsys.errors import SetupError
 
 WORKFLOW = ".github/workflows/ci.yml"
@@ -73,18 +73,24 @@ class DemoProject:
 
     async def printed(self, folder: Path) -> dict[tuple[str, int], str]:
         """What the steps print, by job and number, found out by running their scripts here by hand, in fresh clones."""
-        workflow = decode((self.path / WORKFLOW).read_bytes(), file=WORKFLOW)
-        event = default_env(
-            build_id="", build_number=1, project="hello", commit=self.commit, branch=BRANCH, event="push"
-        )
+        workflow = decode_workflow((self.path / WORKFLOW).read_bytes(), file=WORKFLOW)
+        event = {"GITHUB_SHA": self.commit, "GITHUB_REF_NAME": BRANCH}
         printed = {}
-        for job in plan(workflow, images={}, default_image=None).jobs:
+        for job in workflow.jobs.values():
             clone = folder / job.id
             await _run(["git", "clone", "--quiet", str(self.path), str(clone)], folder, AUTHOR)
-            for step in job.steps:
-                output = await _run(["sh", "-e", "-c", step.run], clone, event | job.env | step.env)
-                printed[job.id, step.number] = output.decode()
+            for number, step in enumerate(job.steps, 1):
+                if not isinstance(step.action, Script):
+                    continue
+                env = event | _variables(job.env) | _variables(step.env)
+                output = await _run(["sh", "-e", "-c", step.action.run], clone, env)
+                printed[job.id, number] = output.decode()
         return printed
+
+
+def _variables(environment: Environment) -> dict[str, str]:
+    """Those of the example have nothing to be evaluated."""
+    return {} if isinstance(environment, str) else environment
 
 
 def _examples() -> Path:

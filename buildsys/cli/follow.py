@@ -56,6 +56,7 @@ class Narrator:
         self._build = "build"
         self._terminal = terminal
         self._names: dict[tuple[str, int], str] = {}
+        self._jobs: dict[str, str] = {}
         self._since: dict[tuple[str, int], datetime] = {}
         self._place: tuple[str, int] | None = None
         self._open = False
@@ -87,10 +88,12 @@ class Narrator:
             self._lines(data)
         elif event.kind in ("step_started", "step_stopped"):
             self._step(event.kind, data)
+        elif event.kind == "job_planned":
+            self._jobs[data["job"]] = data["name"]
         elif "outcome" in data:
-            self._stopped(data.get("job") or self._build, data["outcome"], data.get("reason"))
+            self._stopped(self._job(data) or self._build, data["outcome"], data.get("reason"))
         else:
-            details = [plain(data[key]) for key in ("job", "driver", "reason") if data.get(key)]
+            details = [plain(text) for text in (self._job(data), data.get("driver"), data.get("reason")) if text]
             self._note(f"· {plain(event.kind).replace('_', ' ').removeprefix('build ')} {' · '.join(details)}".rstrip())
 
     def _lines(self, data: dict[str, Any]) -> None:
@@ -123,7 +126,12 @@ class Narrator:
         self._note(f"{MARKS.get(outcome, '·')} {name}: {' · '.join(details)}", color=COLORS.get(outcome))
 
     def _name(self, place: tuple[str, int]) -> str:
-        return plain(f"{place[0]} / {self._names.get(place, f'step {place[1]}')}")
+        job = self._jobs.get(place[0], place[0])
+        return plain(f"{job} / {self._names.get(place, f'step {place[1]}')}")
+
+    def _job(self, data: dict[str, Any]) -> str | None:
+        job = data.get("job")
+        return self._jobs.get(job, job) if job else None
 
     def _note(self, text: str, *, color: str | None = None) -> None:
         if self._open and self._terminal.interactive:

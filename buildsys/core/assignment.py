@@ -82,7 +82,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     which `log_left` are left. `position` is where the job's reports stand: it is the start for a new job, and the place
     to go on from for one that an earlier life of this runner began. `secrets` are the values that the runner shows as
     `***`, in every form and at any length; blank ones are ignored. `named_secrets` are those that the job names, by
-    their names in upper case: its steps have them, and they are masked, too.
+    their names in upper case: its steps have them, and they are masked, too. `repr` shows none of them.
     """
 
     id: UUID
@@ -99,6 +99,9 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     log_left: int = 1 << 30
     secrets: tuple[str, ...] = ()
     named_secrets: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Assignment(id={self.id}, build={self.build}, job={self.job.id!r})"
 
 
 class ContainerStarted(msgspec.Struct, frozen=True, kw_only=True, tag="container_started"):

@@ -30,10 +30,14 @@ class Outcome(StrEnum):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A step of a job. Number 0 is the set-up (fetch, image, container); the workflow's own begin at 1."""
+    """A step of a job. Number 0 is the set-up (fetch, image, container); the workflow's own begin at 1.
+
+    Those within an action have numbers from 1001 on, and the step that uses it as their `parent`.
+    """
 
     number: int
     name: str
+    parent: int | None = None
     state: State = State.QUEUED
     outcome: Outcome | None = None
     exit_code: int | None = None
@@ -42,7 +46,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of a build's graph."""
+    """A node of a build's graph: one combination of a matrix, or before it is decided what will be all of them.
+
+    `waiting` says why it is not offered to runners though it is to run.
+    """
 
     id: str
     name: str
@@ -52,6 +59,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     runner: str | None = None
     container: str | None = None
+    waiting: str | None = None
     started_at: datetime | None = None
     stopped_at: datetime | None = None
     steps: tuple[Step, ...] = ()

@@ -97,6 +97,15 @@ def github_context(event: Event, facts: BuildFacts) -> dict[str, Any]:
     }
 
 
+def contexts_of_attempt(contexts: Mapping[str, Any], *, build_id: str, attempt: int) -> dict[str, Any]:
+    """A build's contexts for a further attempt of it, which is a build of its own with the same number."""
+    return {
+        **contexts,
+        "github": {**contexts["github"], "run_id": build_id, "run_attempt": str(attempt)},
+        "buildsys": {**contexts["buildsys"], "build_id": build_id},
+    }
+
+
 def default_environment(contexts: Mapping[str, Any]) -> dict[str, str]:
     """The variables of every step that say which build it is part of, from a job's contexts.
 

@@ -15,6 +15,7 @@ from buildsys.core.glob import Glob
 
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
+PULLS = "refs/pull/"
 
 MAX_WORK = 2_000_000_000
 """Of patterns on paths, in what takes at most a nanosecond: a byte of a path for each character of the patterns."""

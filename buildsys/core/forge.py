@@ -7,23 +7,13 @@ from typing import Protocol
 
 import msgspec
 
-
-class Push(msgspec.Struct, frozen=True, kw_only=True):
-    """Commits arrived on a branch. `commit` is the branch's new head; None when the branch was deleted."""
-
-    branch: str
-    commit: str | None
-    title: str
-    repository: str
+from buildsys.core.events import Event
 
 
 class Ignored(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery that asks for nothing, and why."""
 
     reason: str
-
-
-Event = Push | Ignored
 
 
 class Forge(Protocol):
@@ -43,5 +33,5 @@ class Forge(Protocol):
     def verify(self, headers: Mapping[str, str], body: bytes, secret: str) -> bool:
         """Whether the signature over the raw body is right, compared in constant time."""
 
-    def decode(self, event: str, body: bytes) -> Event:
+    def decode(self, event: str, body: bytes) -> Event | Ignored:
         """What the delivery says. Raises `Invalid` where the body is not what the provider documents."""

@@ -50,8 +50,9 @@ class LogChange(msgspec.Struct, frozen=True, kw_only=True):
 class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Entries [first, last] as they are stored: a zstd frame of output, or one event (`first == last`).
 
-    `kind` is `lines` or the event's name: `build_starting`, `build_running`, `job_started`, `container_started`,
-    `step_started`, `step_stopped`, `job_stopped`, `cancel_requested`, `time_limit`; `gap` where output is lost,
+    `kind` is `lines` or the event's name: `build_starting`, `build_running`, `job_planned` (a combination of a matrix,
+    or a job of a called workflow), `job_skipped`, `job_started`, `container_started`, `step_started`, `step_stopped`,
+    `job_stopped`, `job_cancel_requested`, `cancel_requested`, `time_limit`; `gap` where output is lost,
     `truncated` where a limit cut it; `group_started`, `group_ended` and `annotation`, each with the cursor of its
     `line`; and as the very last `end`, which seals. `source` are the raw bytes of the step's output that the frame
     stands for, `size` the bytes that it unfolds to. `mac` is the record's link in the chain.

@@ -40,7 +40,8 @@ class PlanSettings(msgspec.Struct, frozen=True, kw_only=True):
 class BuildPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A build before any of its jobs; `called` are by path, `contexts` are those of `contexts.build_contexts`.
 
-    `run_name` is None where the workflow has none. `secrets` are all that any of the jobs names.
+    `run_name` is None where the workflow has none. `secrets` are all that any of the jobs names; they are empty for a
+    build that is `secretless`, as one of a pull request from a fork is.
     """
 
     workflow: Workflow
@@ -50,10 +51,16 @@ class BuildPlan(msgspec.Struct, frozen=True, kw_only=True):
     run_name: str | None
     concurrency: ConcurrencyGroup | None
     secrets: SecretNames
+    secretless: bool = False
 
 
 def plan_build(
-    workflow: Workflow, *, called: Mapping[str, Workflow], contexts: Mapping[str, Any], settings: PlanSettings
+    workflow: Workflow,
+    *,
+    called: Mapping[str, Workflow],
+    contexts: Mapping[str, Any],
+    settings: PlanSettings,
+    secretless: bool = False,
 ) -> BuildPlan:
     """Fix a build. Raises `WorkflowError` where the file's own expressions fail, or secrets are not taken by name."""
     evaluator = Evaluator(contexts)
@@ -67,6 +74,7 @@ def plan_build(
             run_name=shown(run_name or "") or None,
             concurrency=group_of(workflow.concurrency, evaluator, "concurrency", holder=""),
             secrets=secrets_of_build(workflow, called),
+            secretless=secretless,
         )
     except PlanError as error:
         raise WorkflowError(f"{workflow.path}: {error}") from None

@@ -1,59 +1,87 @@
-"""An event, and whether a workflow wants it; and what a build says of its event in its environment."""
+"""From an event and the workflow files of its commit to the workflows that it starts, ready to be planned."""
 
 from __future__ import annotations
 
-from uuid import UUID
+from collections.abc import Mapping
+from typing import Any
 
-from buildsys.core.forge import Push
-from buildsys.core.glob import Glob
-from buildsys.core.workflow import Workflow
-from buildsys.core.workflow_events import PUSH
+import msgspec
 
+from buildsys.core.called_workflows import gather
+from buildsys.core.definition import Workflow
+from buildsys.core.event_kinds import DISPATCH, PULL_REQUEST, PUSH
+from buildsys.core.events import BRANCHES, TAGS, Event, match
+from buildsys.core.inputs import inputs_of
+from buildsys.core.workflow_file import decode_workflow
+from buildsys.errors import Invalid
 
-def match(workflow: Workflow, push: Push) -> str | None:
-    """None if the workflow wants the push, else why it does not, such as `branch 'x' matches none of: main`."""
-    wanted = workflow.on.push
-    if wanted is None:
-        return f"it runs on {', '.join(workflow.on.names)}, not on {PUSH}"
-    branch = repr(push.branch)
-    if wanted.branches is not None:
-        last = _last_match(wanted.branches, push.branch)
-        if last is None:
-            return f"branch {branch} matches none of: {', '.join(wanted.branches)}"
-        return f"branch {branch} is excluded by {last}" if last.startswith("!") else None
-    if wanted.branches_ignore is not None:
-        last = _last_match(wanted.branches_ignore, push.branch)
-        return f"branch {branch} is ignored by {last}" if last is not None and not last.startswith("!") else None
-    return "it wants tags only" if wanted.tags else None
+MAX_TITLE = 200
 
 
-def default_env(
-    *, build_id: UUID | str, build_number: int, project: str, commit: str, branch: str, event: str
-) -> dict[str, str]:
-    """The variables of every step that say which build it is part of.
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A workflow that an event starts, with those that it calls and its inputs."""
 
-    `GITHUB_ACTIONS` is not among them: programs that see it print commands that only GitHub's own runner understands.
-    """
-    return {
-        "CI": "true",
-        "BUILDSYS": "true",
-        "BUILDSYS_BUILD_ID": str(build_id),
-        "BUILDSYS_BUILD_NUMBER": str(build_number),
-        "BUILDSYS_PROJECT": project,
-        "BUILDSYS_COMMIT": commit,
-        "BUILDSYS_BRANCH": branch,
-        "BUILD_ID": str(build_id),
-        "PROJECT_KEY": project,
-        "BRANCH_TO_BUILD": branch,
-        "GITHUB_SHA": commit,
-        "GITHUB_REF": f"refs/heads/{branch}",
-        "GITHUB_REF_NAME": branch,
-        "GITHUB_EVENT_NAME": event,
-        "GITHUB_REPOSITORY": project,
-    }
+    workflow: Workflow
+    called: dict[str, Workflow]
+    event: Event
+    inputs: dict[str, Any]
 
 
-def _last_match(patterns: tuple[str, ...], branch: str) -> str | None:
-    """The last of the patterns that fits, with its `!`."""
-    fitting = (pattern for pattern in reversed(patterns) if Glob.parse(pattern.removeprefix("!")).matches(branch))
-    return next(fitting, None)
+class Triggered(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event starts, and why it does not start the others."""
+
+    wanted: tuple[Wanted, ...]
+    reasons: tuple[str, ...]
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """The workflows at a commit, by path."""
+
+    workflows: Mapping[str, Workflow]
+
+    @classmethod
+    def of_files(cls, files: Mapping[str, bytes]) -> Commit:
+        """Raises `WorkflowError` with everything that is wrong with the first file that is."""
+        return cls(workflows={path: decode_workflow(text, file=path) for path, text in sorted(files.items())})
+
+    def looks_at_paths(self, event: Event) -> bool:
+        """Whether a workflow says which files must have changed."""
+        filters = (workflow.on.filters.get(event.name) for workflow in self.workflows.values())
+        return any(wanted and (wanted.paths is not None or wanted.paths_ignore is not None) for wanted in filters)
+
+    def triggered(self, event: Event) -> Triggered:
+        """What the event starts. Raises `WorkflowError` for calls that cannot be made, and `Invalid` for inputs.
+
+        A dispatch is for the workflows that take it; the others it starts as a push of its branch would, unless it has
+        inputs.
+        """
+        wanted, reasons = [], []
+        for path, workflow in self.workflows.items():
+            one = event
+            if event.name == DISPATCH and DISPATCH not in workflow.on.filters and not event.inputs:
+                one = msgspec.structs.replace(event, name=PUSH, payload={})
+            if (reason := match(workflow.on, one)) is not None:
+                reasons.append(f"{path}: {reason}")
+                continue
+            try:
+                inputs = inputs_of(one, workflow.on.dispatch)
+            except Invalid as error:
+                raise Invalid(f"{path}: {error}") from None
+            called = gather(workflow, self.workflows.get)
+            wanted.append(Wanted(workflow=workflow, called=called, event=one, inputs=inputs))
+        return Triggered(wanted=tuple(wanted), reasons=tuple(reasons))
+
+
+def branch_of(event: Event) -> str:
+    """What people know the event's ref by: its branch, a pull request's own branch, or its tag."""
+    if event.head_branch:
+        return event.head_branch
+    return event.ref.removeprefix(BRANCHES).removeprefix(TAGS)
+
+
+def title_of(event: Event) -> str:
+    """The title of a pull request, or the first line of the commit's message; empty where neither is known."""
+    pull = event.payload.get(PULL_REQUEST)
+    title = pull.get("title") if isinstance(pull, dict) else None
+    text = title if isinstance(title, str) else event.message
+    return next(iter(text.strip().splitlines()), "").replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_TITLE]

@@ -14,7 +14,6 @@ import msgspec
 
 from buildsys.core.findings import Finding, Rule
 from buildsys.core.yaml_source import Mapping, Node, Scalar, Sequence
-from buildsys.errors import WorkflowError
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -39,7 +38,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reader:
-    """Reads one file's tree; `finish` raises what it gathered."""
+    """Reads one file's tree; `findings` is what it gathered."""
 
     def __init__(self, *, file: str) -> None:
         self._file = file
@@ -58,11 +57,6 @@ class Reader:
     def findings(self) -> tuple[Finding, ...]:
         """All that was noted, in the file's order."""
         return tuple(sorted(self._found))
-
-    def finish(self) -> None:
-        """Raise `WorkflowError` with all errors, if there are any."""
-        if errors := [str(finding) for finding in self.findings() if finding.severity == "error"]:
-            raise WorkflowError(*errors)
 
     def suggestion(self, word: str, known: Collection[str]) -> str:
         """`; did you mean 'X'?` where a known word is near, else nothing; looked for in what a person wrote only."""
@@ -134,19 +128,6 @@ class Reader:
         expected = f"expected a number above {above:g} and up to {to:g}"
         self.error(field.value, field.path, f"{expected}, found {kind(field.value)}")
         return None
-
-    def env(self, field: Field | None) -> dict[str, str]:
-        """Environment variables: names that a shell can export, values as they are written, null as an empty text."""
-        found = {}
-        for variable in self.entries(field.value, field.path, expected="a mapping of variables") if field else ():
-            if not ENV_NAME.fullmatch(variable.name):
-                expected = "a variable's name is letters, digits and _, and begins with no digit"
-                self.error(variable.key, variable.path, expected)
-            value = self._scalar(variable, expected="a text, a number, true or false")
-            if value is not None and "\0" in value:
-                self.error(variable.value, variable.path, "a variable cannot hold a NUL")
-            found[variable.name] = value or ""
-        return found
 
     def _scalar(self, field: Field, *, expected: str) -> str | None:
         if not isinstance(field.value, Scalar):

@@ -6,7 +6,7 @@ stands in schedules, which survive any restart: there is no other recovery code.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,22 +15,21 @@ import structlog
 
 from actors import Actor, ActorReset, Context, scheduled
 from buildsys.core.archive import BadArchive
-from buildsys.core.assignment import Assignment, Position, Report, ReportReply, Source
+from buildsys.core.assignment import Assignment, Position, Report, ReportReply
 from buildsys.core.blobs import BlobExists, BlobMissing, BlobsUnavailable
 from buildsys.core.build import Outcome, State
+from buildsys.core.contexts import default_environment
 from buildsys.core.logs import END, LogChange
-from buildsys.core.plan import planned_job
-from buildsys.core.project import Project
-from buildsys.core.trigger import default_env
-from buildsys.errors import BuildsysError
-from buildsys.objects.build_life import BuildLife, JobLife
+from buildsys.errors import BuildsysError, Invalid
+from buildsys.objects.build_life import BuildLife
 from buildsys.objects.build_rows import load_life, save_life
+from buildsys.objects.job_life import JobLife
 from buildsys.objects.log_archive import LogArchive
 from buildsys.objects.log_sequence import LogSequence
+from buildsys.objects.provisions import Provisions
 from buildsys.store.archives import archive_columns
 from buildsys.store.assignments import Assignments
 from buildsys.store.hints import Hints
-from buildsys.store.projects import Projects
 from buildsys.store.queries import QUERIES
 
 ESCALATION = 120.0
@@ -74,7 +73,7 @@ class BuildBuddy(Actor):
         self,
         ctx: Context,
         *,
-        projects: Projects,
+        provisions: Provisions,
         assignments: Assignments,
         hints: Hints,
         limits: BuildLimits,
@@ -82,7 +81,7 @@ class BuildBuddy(Actor):
         archive: LogArchive,
     ) -> None:
         super().__init__(ctx)
-        self._projects = projects
+        self._provisions = provisions
         self._assignments = assignments
         self._hints = hints
         self._limits = limits
@@ -97,53 +96,61 @@ class BuildBuddy(Actor):
         self._active_since = self.ctx.clock.now()
         self._sign_of_life = dict[str, float]()
         if self._row is None:
-            self._life = BuildLife(id=self._id, jobs={}, state=State.STOPPED)
+            self._life = BuildLife.of_nothing(self._id)
             return
         self._life = await load_life(self.ctx, self._row, log_limit=self._limits.log)
         await self._sequence.load()
 
     async def start_build(self) -> None:
-        """Take the build out of the queue and offer its first jobs. Does nothing for one that has left it already."""
+        """Take the build out of the queue and offer its first jobs. Does nothing for one that has left it already.
+
+        One whose secrets are not there ends as errored, with their names.
+        """
         if self._life.state != State.QUEUED:
             return
         now = self.ctx.clock.now()
-        self._life.start(now)
+        try:
+            await self._provisions.check(self._row["project"], self._life.plan)
+        except BuildsysError as error:
+            self._life.fail(now, str(error))
+        else:
+            self._life.start(now)
+            self._log("build_started")
         self.ctx.execute(QUERIES["queue_delete"], build=self._id)
         self.ctx.schedule("check_health", now + self._health_pause)
         self._save()
-        self._log("build_started")
 
     async def cancel_build(self, by: str) -> None:
         """End the build as canceled: at once while it is queued, else when its containers are proven gone."""
         if self._life.state == State.QUEUED:
             self.ctx.execute(QUERIES["queue_delete"], build=self._id)
-        self._order_stop(Outcome.CANCELED, reason=f"canceled by {by}")
+        self._life.order_stop(Outcome.CANCELED, self.ctx.clock.now(), reason=f"canceled by {by}")
         self._save()
 
     async def claim_job(self, assignment: UUID, runner: UUID, incarnation: int) -> Assignment | None:
         """Give a job to the runner that holds its assignment, with all it needs; None where it is not to be run (now).
 
         Called again for a runner's new incarnation it fences the old one, and says where the job's reports stand. A job
-        whose project or credential cannot be had ends as errored, with the reason.
+        whose project, credential or secrets cannot be had ends as errored, with the reason.
         """
         job = self._job(assignment)
-        if self._row is None or job is None or job.is_stopped:
+        if job is None or job.is_stopped:
             return None
         if job.runner is not None and (job.runner != runner or (job.incarnation or 0) > incarnation):
             return None
+        now = self.ctx.clock.now()
         try:
-            project = await self._projects.by_id(self._row["project"])
+            given = await self._assignment(job, assignment, now)
         except BuildsysError as error:
-            self._life.stop_job(job, Outcome.ERRORED, self.ctx.clock.now(), reason=str(error))
+            self._life.stop_job(job, Outcome.ERRORED, now, reason=str(error))
             self._save()
             return None
-        now = self.ctx.clock.now()
         if self._life.claimed_at is None:
             self.ctx.schedule("enforce_time_limit", now + self._time_limit)
         self._life.claim(job, runner, incarnation, now)
         self._heard_of(job)
         self._save()
-        return self._assignment(project, job, assignment)
+        return given
 
     async def report(self, report: Report) -> ReportReply:
         """Take the next items of a job's sequence. Repeated items change nothing; behind a hole nothing is taken."""
@@ -158,7 +165,7 @@ class BuildBuddy(Actor):
             if not self._life.apply(job, item, now):
                 break
         self._save()
-        return ReportReply(position=job.position, log_left=self._life.log_left, cancel=self._life.stopping is not None)
+        return ReportReply(position=job.position, log_left=self._life.log_left, cancel=job.ordered_at is not None)
 
     @scheduled(deadline=30.0, urgency=0)
     async def enforce_time_limit(self) -> None:
@@ -172,17 +179,20 @@ class BuildBuddy(Actor):
                 self.ctx.schedule("enforce_time_limit", settled)
                 return
             limit = self._time_limit.total_seconds()
-            self._order_stop(Outcome.TIMED_OUT, reason=f"the time limit of {limit:g} s was reached")
+            self._life.order_stop(Outcome.TIMED_OUT, now, reason=f"the time limit of {limit:g} s was reached")
             self._save()
 
     @scheduled(deadline=30.0, urgency=1)
     async def escalate(self) -> None:
         """Take the jobs that were ordered to end from runners that do not end them."""
         async with self.ctx.turn():
-            self._life.fail(
-                self.ctx.clock.now(), "ordered to end, but its runner never proved that the container is gone"
-            )
+            now = self.ctx.clock.now()
+            reason = "ordered to end, but its runner never proved that the container is gone"
+            for job in list(self._life.jobs.values()):
+                if job.ordered_at is not None and job.ordered_at + self._patience <= now:
+                    self._life.lose_job(job, now, reason=reason)
             self._save()
+            self._schedule_escalation()
 
     @scheduled(deadline=30.0, urgency=2)
     async def check_health(self) -> None:
@@ -202,7 +212,7 @@ class BuildBuddy(Actor):
             if unfit is not None and self._life.jobs[unfit.job].runner is None:
                 reason = f"no_runner: there are runners, but none with the labels {', '.join(unfit.labels)}"
                 self._life.stop_job(self._life.jobs[unfit.job], Outcome.ERRORED, now, reason=reason)
-            untold = [job.plan.id for job in self._life.jobs.values() if job.assignment and job.state == State.QUEUED]
+            untold = [job.id for job in self._life.jobs.values() if job.assignment and job.state == State.QUEUED]
             if untold:
                 self.ctx.execute(
                     QUERIES["assignment_release"],
@@ -253,90 +263,81 @@ class BuildBuddy(Actor):
         quarter = min(self._limits.startup, self._limits.silence) / 4
         return timedelta(seconds=max(1.0, min(quarter, HEALTH_PAUSE)))
 
+    @property
+    def _patience(self) -> timedelta:
+        return timedelta(seconds=self._limits.grace + ESCALATION)
+
     def _job(self, assignment: UUID) -> JobLife | None:
         return next((job for job in self._life.jobs.values() if job.assignment == assignment), None)
 
     def _heard_of(self, job: JobLife) -> None:
-        self._sign_of_life[job.plan.id] = self.ctx.clock.monotonic()
+        self._sign_of_life[job.id] = self.ctx.clock.monotonic()
 
     def _sickness(self, job: JobLife, *, silence: float) -> str | None:
         if silence > self._limits.silence:
             return f"runner_lost: runner {job.runner} has been silent for {silence:.0f} s"
-        heard = self._sign_of_life.setdefault(job.plan.id, self.ctx.clock.monotonic())
+        heard = self._sign_of_life.setdefault(job.id, self.ctx.clock.monotonic())
         quiet = self.ctx.clock.monotonic() - heard
         if job.container is None and quiet >= self._limits.startup:
             return f"startup_timeout: no container and no sign of one for {quiet:.0f} s"
         return None
 
-    def _order_stop(self, outcome: Outcome, *, reason: str) -> None:
-        if self._life.stopping or self._life.is_stopped:
-            return
-        now = self.ctx.clock.now()
-        self._life.order_stop(outcome, now, reason=reason)
-        if not self._life.is_stopped:
-            self.ctx.schedule("escalate", now + timedelta(seconds=self._limits.grace + ESCALATION))
-        for job in self._life.jobs.values():
-            if job.assignment and not job.is_stopped:
-                self.ctx.execute(QUERIES["assignment_cancel"], rows=None, id=job.assignment)
-        self.ctx.after_commit(lambda: self._hints.send("assignments"))
+    def _schedule_escalation(self) -> None:
+        orders = [job.ordered_at for job in self._life.jobs.values() if job.ordered_at and not job.is_stopped]
+        if orders and not self._life.is_stopped:
+            self.ctx.schedule("escalate", min(orders) + self._patience)
 
-    def _assignment(self, project: Project, job: JobLife, id: UUID) -> Assignment:
-        assert self._life.claimed_at is not None
-        assert job.claimed_at is not None
-        deadline = self._life.claimed_at + self._time_limit
-        if job.plan.timeout is not None:
-            deadline = min(deadline, job.claimed_at + timedelta(seconds=job.plan.timeout))
-        credential = project.settings.credential
-        return Assignment(
+    async def _assignment(self, job: JobLife, id: UUID, now: datetime) -> Assignment:
+        """The job as a runner gets it that claims it now, whether or not it had it before."""
+        if job.planned is None:
+            raise Invalid("what was planned of the job cannot be planned again")
+        deadline = (self._life.claimed_at or now) + self._time_limit
+        if job.planned.timeout is not None:
+            deadline = min(deadline, (job.claimed_at or now) + timedelta(seconds=job.planned.timeout))
+        bare = Assignment(
             id=id,
             build=self._id,
-            project=project.name,
-            job=planned_job(job.plan),
-            source=self._source(project),
-            env=default_env(
-                build_id=self._id,
-                build_number=self._row["number"],
-                project=project.name,
-                commit=self._row["commit"],
-                branch=self._row["branch"],
-                event=self._row["event"],
-            ),
+            project=self._row["project_name"],
+            job=job.planned,
+            source=None,
+            env=default_environment(job.planned.contexts),
             deadline=deadline,
-            remaining=(deadline - self.ctx.clock.now()).total_seconds(),
+            remaining=(deadline - now).total_seconds(),
             position=job.position,
             grace=self._limits.grace,
             log_limit=self._limits.log,
             log_left=self._life.log_left,
-            secrets=(credential.password,) if credential else (),
         )
-
-    def _source(self, project: Project) -> Source | None:
-        """Where the commit comes from; None for a build of no commit, which runs in an empty workspace."""
-        if not self._row["commit"]:
-            return None
-        return Source(
-            url=project.settings.repository,
-            commit=self._row["commit"],
-            ref=f"refs/heads/{self._row['branch']}",
-            credential=project.settings.credential,
-        )
+        return await self._provisions.provide(bare, self._row["project"], self._life.plan, commit=self._row["commit"])
 
     def _save(self) -> None:
         """Put all that has changed into this turn's commit, and tell those who wait for it."""
         for job in self._life.ready():
+            assert job.planned is not None
             assignment = uuid4()
             self._life.offer(job, assignment)
             self.ctx.execute(
                 QUERIES["assignment_offer"],
                 id=assignment,
                 build=self._id,
-                job=job.plan.id,
-                labels=list(job.plan.runs_on),
+                job=job.id,
+                labels=list(job.planned.runs_on),
             )
             self.ctx.after_commit(lambda: self._hints.send("assignments"))
-        save_life(self.ctx, self._life)
-        for change in self._life.take_changes():
+        changes, records = self._life.take_changes()
+        save_life(self.ctx, self._life, changes)
+        self._pass_on_orders(changes.jobs)
+        for change in records:
             self._append(change)
+
+    def _pass_on_orders(self, changed: set[str]) -> None:
+        """Have runners told of jobs that they are to end."""
+        ordered = [job for id in changed if (job := self._life.jobs[id]).ordered_at and not job.is_stopped]
+        for job in ordered:
+            self.ctx.execute(QUERIES["assignment_cancel"], rows=None, id=job.assignment)
+        if ordered:
+            self._schedule_escalation()
+            self.ctx.after_commit(lambda: self._hints.send("assignments"))
 
     def _append(self, change: LogChange) -> None:
         record = self._sequence.append(change)

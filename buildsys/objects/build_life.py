@@ -1,129 +1,83 @@
 """What a build's actor knows of its build, and every way in which that changes.
 
-Pure: no I/O and no clock. Each change goes into memory, into `records` (what the build's log says of it) and into the
-marks of what must be written (`changed`, `changed_jobs`, `changed_steps`); the actor writes all of it in one commit.
+Pure: no I/O and no clock. Each change goes into memory, into `records` (what the build's log says of it) and into
+`changes` (what must be written); the actor writes all of it in one commit.
+
+Which jobs run, and how the build ends, its course says, given the ends of the jobs. Where the build has no time left,
+or something of ours failed, it is not asked any more: everything ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from buildsys.core.assignment import (
-    ContainerStarted,
-    Item,
-    JobStopped,
-    LogBatch,
-    Position,
-    StepStarted,
-    StepStopped,
-)
+from buildsys.core.assignment import ContainerStarted, Item, JobStopped, LogBatch, StepStarted, StepStopped
 from buildsys.core.build import Outcome, State
+from buildsys.core.course import Course
+from buildsys.core.course_walk import CANCELLED
+from buildsys.core.decisions import Cancel, Fail, Skip, Start
+from buildsys.core.definition import Events, Workflow
+from buildsys.core.job_places import expected, place_of, stands_for
 from buildsys.core.logs import END, GAP, LINES, STEP_STARTED, STEP_STOPPED, TRUNCATED, LogChange
-from buildsys.core.plan import JobPlan, Plan
-
-WORST_FIRST = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.CANCELED, Outcome.FAILED)
-"""A build's outcome is the first of these that any of its jobs has, else success."""
-
-
-@dataclass(slots=True)
-class StepLife:
-    """A step; `stored` is how many raw bytes of its log are in the store, and `is_cut` says that no more will be."""
-
-    number: int
-    state: State = State.QUEUED
-    outcome: Outcome | None = None
-    exit_code: int | None = None
-    started_at: datetime | None = None
-    stopped_at: datetime | None = None
-    stored: int = 0
-    is_cut: bool = False
+from buildsys.core.planned import PlannedJob
+from buildsys.core.planning import BuildPlan, PlanSettings, plan_build, shown
+from buildsys.objects.build_outcome import outcome_of, worst
+from buildsys.objects.job_life import WITHIN, JobLife, StepLife, steps_of
 
 
 @dataclass(slots=True)
-class JobLife:
-    """A job and who runs it. `assignment` is set while it is offered or held."""
+class Changes:
+    """What is to be written: the build, jobs and steps that changed or are new, and what stood for them before."""
 
-    plan: JobPlan
-    steps: dict[int, StepLife]
-    state: State = State.QUEUED
-    outcome: Outcome | None = None
-    reason: str | None = None
-    assignment: UUID | None = None
-    runner: UUID | None = None
-    incarnation: int | None = None
-    container: str | None = None
-    claimed_at: datetime | None = None
-    started_at: datetime | None = None
-    stopped_at: datetime | None = None
-
-    @property
-    def is_stopped(self) -> bool:
-        return self.state == State.STOPPED
-
-    @property
-    def untold(self) -> list[StepLife]:
-        """The steps that may have printed more than is known: those that run, or else the next one that a runner has.
-
-        A runner reports the end of every step, also of one that it skips.
-        """
-        left = [step for step in self.steps.values() if step.state != State.STOPPED]
-        running = [step for step in left if step.state == State.RUNNING]
-        return running or (left[:1] if self.runner is not None else [])
-
-    @property
-    def position(self) -> Position:
-        """Where the sequence of this job's reports stands."""
-        current = max((s.number for s in self.steps.values() if s.stored or s.state != State.QUEUED), default=0)
-        return Position(
-            step=current,
-            offset=self.steps[current].stored,
-            cut=self.steps[current].is_cut,
-            container=self.container,
-            started=tuple(s.number for s in self.steps.values() if s.started_at is not None),
-            stopped={s.number: s.outcome for s in self.steps.values() if s.outcome is not None},
-        )
+    build: bool = False
+    jobs: set[str] = field(default_factory=set)
+    new_jobs: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+    steps: set[tuple[str, int]] = field(default_factory=set)
+    new_steps: set[tuple[str, int]] = field(default_factory=set)
 
 
-@dataclass(slots=True)
 class BuildLife:
-    """A build with its jobs. `stopping` is how its jobs have been ordered to end, if they have.
+    """A build with its jobs. `stopping` is how it has been ordered to end, if it has.
 
     `log_left` are the bytes that its steps may still print. Where one of them was cut, nothing is left: what that step
     would have had masked is not known.
     """
 
-    id: UUID
-    jobs: dict[str, JobLife]
-    log_left: int = 1 << 30
-    state: State = State.QUEUED
-    outcome: Outcome | None = None
-    reason: str | None = None
-    stopping: Outcome | None = None
-    cancel_requested_at: datetime | None = None
-    starting_at: datetime | None = None
-    running_at: datetime | None = None
-    stopped_at: datetime | None = None
-    records: list[LogChange] = field(default_factory=list)
-    changed: bool = False
-    changed_jobs: set[str] = field(default_factory=set)
-    changed_steps: set[tuple[str, int]] = field(default_factory=set)
+    def __init__(self, *, id: UUID, plan: BuildPlan, jobs: dict[str, JobLife], log_left: int = 1 << 30) -> None:
+        self.id = id
+        self.plan = plan
+        self.jobs = jobs
+        self.log_left = log_left
+        self.state = State.QUEUED
+        self.outcome: Outcome | None = None
+        self.reason: str | None = None
+        self.stopping: Outcome | None = None
+        self.cancel_requested_at: datetime | None = None
+        self.starting_at: datetime | None = None
+        self.running_at: datetime | None = None
+        self.stopped_at: datetime | None = None
+        self.records: list[LogChange] = []
+        self.changes = Changes()
+        self._course = Course(plan)
+        self._has_failed = False
 
     @classmethod
-    def of_plan(cls, id: UUID, plan: Plan) -> BuildLife:
+    def of_plan(cls, id: UUID, plan: BuildPlan) -> BuildLife:
         """A queued build."""
-        return cls(
-            id=id,
-            jobs={
-                job.id: JobLife(
-                    plan=job, steps={n: StepLife(number=n) for n in (0, *(step.number for step in job.steps))}
-                )
-                for job in plan.jobs
-            },
-        )
+        jobs = (JobLife(id=job.id, name=job.name, rank=job.rank, needs=job.needs) for job in expected(plan))
+        return cls(id=id, plan=plan, jobs={job.id: job for job in jobs})
+
+    @classmethod
+    def of_nothing(cls, id: UUID) -> BuildLife:
+        """What there is of a build that there is not: one that is over."""
+        nothing = Workflow(path="", name="", on=Events(), jobs={})
+        life = cls.of_plan(id, plan_build(nothing, called={}, contexts={}, settings=PlanSettings()))
+        life.state = State.STOPPED
+        return life
 
     @property
     def is_stopped(self) -> bool:
@@ -134,35 +88,45 @@ class BuildLife:
         """When a runner first took a job of the build."""
         return min((job.claimed_at for job in self.jobs.values() if job.claimed_at is not None), default=None)
 
+    def resume(self) -> None:
+        """Know again what is not stored, once all that is stored stands in its place."""
+        progress = self._course.advance(self._ends(), cancelled=self.stopping == Outcome.CANCELED)
+        for job in self.jobs.values():
+            if job.is_decided:
+                job.planned = self._course.planned(job.id)
+        self._hold(progress.held)
+
     def start(self, now: datetime) -> None:
-        """The build leaves the queue."""
-        self.state, self.starting_at, self.changed = State.STARTING, now, True
+        """The build leaves the queue, and its first jobs are decided."""
+        self.state, self.starting_at, self.changes.build = State.STARTING, now, True
         self._tell("build_starting", now)
+        self._settle(now)
 
     def ready(self) -> list[JobLife]:
-        """The jobs to offer now: nobody has them yet, and all they need has succeeded."""
-        if self.stopping or self.state in (State.QUEUED, State.STOPPED):
+        """The jobs to offer now: it is decided that they run, and nobody has them yet."""
+        if self._is_over_soon:
             return []
         return [
             job
             for job in self.jobs.values()
-            if job.state == State.QUEUED
-            and job.assignment is None
-            and all(self.jobs[need].outcome == Outcome.SUCCESS for need in job.plan.needs)
+            if job.planned is not None and job.state == State.QUEUED and job.assignment is None and job.held is None
         ]
 
     def offer(self, job: JobLife, assignment: UUID) -> None:
         """The job is there for any runner to take."""
         job.assignment = assignment
-        self.changed_jobs.add(job.plan.id)
+        self.changes.jobs.add(job.id)
 
     def claim(self, job: JobLife, runner: UUID, incarnation: int, now: datetime) -> None:
         """A runner has the job, for the first time or again in a new incarnation."""
+        assert job.planned is not None
         job.runner, job.incarnation = runner, incarnation
         if job.state == State.QUEUED:
             job.state, job.claimed_at = State.STARTING, now
-            self._tell("job_started", now, job=job.plan.id, runner=str(runner))
-        self.changed_jobs.add(job.plan.id)
+            job.steps = {step.number: step for step in steps_of(job.planned)}
+            self.changes.new_steps |= {(job.id, number) for number in job.steps}
+            self._tell("job_started", now, job=job.id, runner=str(runner))
+        self.changes.jobs.add(job.id)
 
     def apply(self, job: JobLife, item: Item, now: datetime) -> bool:
         """Take the next item of a job's reports. A repeated one changes nothing.
@@ -184,6 +148,7 @@ class BuildLife:
             case StepStopped():
                 return self._step_stopped(job, item)
             case JobStopped():
+                job.outputs = item.outputs
                 self._stop_job(job, item.outcome, item.at, reason=item.reason)
                 self._settle(now)
         return True
@@ -199,69 +164,168 @@ class BuildLife:
         self.stop_job(job, Outcome.ERRORED, now, reason=reason)
 
     def order_stop(self, outcome: Outcome, now: datetime, *, reason: str | None = None) -> None:
-        """End the build as `outcome`: jobs nobody holds stop at once, the others when their runner has proven it."""
-        if self.stopping or self.is_stopped:
+        """End the build as `outcome`: jobs nobody holds stop at once, the others when their runner has proven it.
+
+        A cancel lets run what is to run even then, such as a job whose `if` is `always()`; a time limit, also behind a
+        cancel, nothing. A queued build is over at once.
+        """
+        if self.is_stopped or self.stopping in (outcome, Outcome.TIMED_OUT):
             return
-        self.stopping, self.reason, self.changed = outcome, reason, True
+        self.stopping, self.reason, self.changes.build = outcome, reason, True
         if outcome == Outcome.CANCELED:
             self.cancel_requested_at = now
         self._tell("cancel_requested" if outcome == Outcome.CANCELED else "time_limit", now, reason=reason)
-        for job in self.jobs.values():
-            if job.state == State.QUEUED:
-                self.stop_job(job, outcome, now)
+        if outcome != Outcome.CANCELED or self.state == State.QUEUED:
+            for job in self.jobs.values():
+                self._order_end(job, now)
+        self._settle(now)
 
     def fail(self, now: datetime, reason: str) -> None:
         """Something of ours went wrong: every job that is not over ends as errored."""
-        self.reason, self.changed = reason, True
-        for job in self.jobs.values():
+        self.reason, self.changes.build, self._has_failed = reason, True, True
+        for job in list(self.jobs.values()):
             self.lose_job(job, now, reason=reason)
 
-    def take_changes(self) -> list[LogChange]:
-        """The records since the last call; the marks are for the caller to clear once written."""
-        records, self.records = self.records, []
-        return records
+    def take_changes(self) -> tuple[Changes, list[LogChange]]:
+        """What is to be written, and what the log is to say, since the last call."""
+        taken = self.changes, self.records
+        self.changes, self.records = Changes(), []
+        return taken
+
+    @property
+    def _is_over_soon(self) -> bool:
+        """Whether nothing more is to begin, whatever the course would say."""
+        return self._has_failed or self.stopping == Outcome.TIMED_OUT or self.state in (State.QUEUED, State.STOPPED)
+
+    def _settle(self, now: datetime) -> None:
+        """Do what follows from the ends so far; where nothing can follow any more the build is over."""
+        if self.is_stopped:
+            return
+        result = None
+        while not self._is_over_soon:
+            progress = self._course.advance(self._ends(), cancelled=self.stopping == Outcome.CANCELED)
+            result = progress.result
+            fresh = [self._decided(decision, now) for decision in progress.decisions]
+            if not any(fresh):
+                self._hold(progress.held)
+                break
+        if self._is_over_soon and all(job.is_stopped for job in self.jobs.values()):
+            self._end(worst(self.jobs.values()), now)
+        elif result is not None:
+            self._end(outcome_of(result, self.jobs.values(), self.stopping), now)
+
+    def _ends(self) -> dict[str, Any]:
+        return {job.id: job.end for job in self.jobs.values() if job.is_decided}
+
+    def _decided(self, decision: Skip | Fail | Start | Cancel, now: datetime) -> bool:
+        """Whether it changes anything."""
+        match decision:
+            case Start(jobs=jobs):
+                for planned in jobs:
+                    self._plan_job(planned, now)
+                return True
+            case Skip(id=id, name=name, reason=reason):
+                job = self._decide(id, name, now)
+                job.state, job.outcome, job.reason, job.stopped_at = State.STOPPED, Outcome.SKIPPED, reason, now
+                self._tell("job_skipped", now, job=id, name=job.name, reason=reason)
+                return True
+            case Fail(id=id, name=name, message=message):
+                self._stop_job(self._decide(id, name, now), Outcome.FAILED, now, reason=shown(message))
+                return True
+            case Cancel(ids=ids, reason=reason):
+                news = [self._order_end(self.jobs[id], now, reason=reason) for id in ids]
+                return any(news)
+
+    def _plan_job(self, planned: PlannedJob, now: datetime) -> None:
+        job = self._decide(planned.id, planned.name, now)
+        job.planned = planned
+
+    def _decide(self, id: str, name: str, now: datetime) -> JobLife:
+        """The job of this id, in place of what stood for it."""
+        job = self.jobs.get(id)
+        if job is None:
+            place = place_of(self.plan, id)
+            job = self.jobs[id] = JobLife(id=id, name=name, rank=place.rank, needs=place.needs)
+            self.changes.new_jobs.add(id)
+            self._tell("job_planned", now, job=id, name=name)
+            before = self.jobs.get(stands_for(id))
+            if before is not None and not before.is_decided:
+                del self.jobs[before.id]
+                self.changes.replaced.add(before.id)
+        job.name, job.is_decided = name, True
+        self.changes.jobs.add(id)
+        return job
+
+    def _hold(self, held: dict[str, str]) -> None:
+        for job in self.jobs.values():
+            if job.state == State.QUEUED and job.held != held.get(job.id):
+                job.held = held.get(job.id)
+                self.changes.jobs.add(job.id)
+
+    def _order_end(self, job: JobLife, now: datetime, *, reason: str | None = None) -> bool:
+        """Have the job end early; whether that is news."""
+        if job.is_stopped or job.ordered_at is not None:
+            return False
+        job.ordered_at = now
+        self.changes.jobs.add(job.id)
+        if job.state == State.QUEUED:
+            self._stop_job(job, Outcome.CANCELED, now, reason=reason)
+        elif reason is not None and reason != CANCELLED:
+            job.reason = reason
+            self._tell("job_cancel_requested", now, job=job.id, reason=reason)
+        return True
 
     def _stop_job(self, job: JobLife, outcome: Outcome, now: datetime, *, reason: str | None) -> None:
         outcome = self._as_ordered(outcome)
         for step in job.untold:
-            self._tell(GAP, now, job=job.plan.id, step=step.number, reason=reason or "the end of the step is not known")
+            self._tell(GAP, now, job=job.id, step=step.number, reason=reason or "the end of the step is not known")
         for step in job.steps.values():
             if step.state == State.RUNNING:
                 self._stop_step(job, step, outcome, None, now)
             elif step.state == State.QUEUED:
                 step.state, step.outcome = State.STOPPED, Outcome.SKIPPED
-                self.changed_steps.add((job.plan.id, step.number))
-        job.state, job.outcome, job.reason, job.stopped_at = State.STOPPED, outcome, reason, now
-        self.changed_jobs.add(job.plan.id)
-        self._tell("job_stopped", now, job=job.plan.id, outcome=outcome, reason=reason)
+                self.changes.steps.add((job.id, step.number))
+        if outcome == Outcome.CANCELED:
+            reason = reason or job.reason or (CANCELLED if self.stopping else None)
+        job.state, job.outcome, job.reason, job.held, job.stopped_at = State.STOPPED, outcome, reason, None, now
+        job.is_decided = True
+        self.changes.jobs.add(job.id)
+        self._tell("job_stopped", now, job=job.id, outcome=outcome, reason=reason)
 
     def _container_started(self, job: JobLife, item: ContainerStarted, now: datetime) -> None:
         if job.container is not None:
             return
         job.state, job.container, job.started_at = State.RUNNING, item.container, item.at
-        self.changed_jobs.add(job.plan.id)
+        self.changes.jobs.add(job.id)
         if self.state == State.STARTING:
-            self.state, self.running_at, self.changed = State.RUNNING, now, True
+            self.state, self.running_at, self.changes.build = State.RUNNING, now, True
             self._tell("build_running", now)
-        self._tell("container_started", item.at, job=job.plan.id, container=item.container, driver=item.driver)
+        self._tell("container_started", item.at, job=job.id, container=item.container, driver=item.driver)
 
     def _step_started(self, job: JobLife, item: StepStarted) -> None:
+        if item.step >= WITHIN and item.step not in job.steps:
+            name = item.name or f"step {item.step}"
+            job.steps[item.step] = StepLife(number=item.step, name=name, parent=item.parent)
+            self.changes.new_steps.add((job.id, item.step))
         step = job.steps.get(item.step)
         if step is None or step.state != State.QUEUED:
             return
-        step.state, step.started_at = State.RUNNING, item.at
-        self.changed_steps.add((job.plan.id, step.number))
-        name = job.plan.steps[step.number - 1].name if step.number else "Set up job"
-        self._tell(STEP_STARTED, item.at, job=job.plan.id, step=step.number, name=name)
+        step.name = shown(item.name) if item.name else step.name
+        step.state, step.started_at, job.current = State.RUNNING, item.at, step.number
+        self.changes.steps.add((job.id, step.number))
+        within = {} if step.parent is None else {"parent": step.parent}
+        self._tell(STEP_STARTED, item.at, job=job.id, step=step.number, name=step.name, **within)
 
     def _lines(self, job: JobLife, batch: LogBatch) -> bool:
         step = job.steps.get(batch.step)
-        if step is None or step.is_cut or (batch.end <= step.stored and not batch.truncated):
+        if step is None:
+            return batch.step < WITHIN
+        if step.is_cut or (batch.end <= step.stored and not batch.truncated):
             return True
         size = batch.end - batch.offset if step.number else 0
         if step.state != State.RUNNING or batch.offset != step.stored or size > self.log_left:
             return False
-        step.stored, step.is_cut = batch.end, batch.truncated
+        step.stored, step.is_cut, job.current = batch.end, batch.truncated, step.number
         self.log_left = 0 if batch.truncated else self.log_left - size
         self.records.append(
             LogChange(
@@ -269,7 +333,7 @@ class BuildLife:
                 at=batch.at,
                 lines=batch.lines,
                 size=batch.size,
-                job=job.plan.id,
+                job=job.id,
                 step=step.number,
                 source=(batch.offset, batch.end),
                 frame=batch.frame,
@@ -277,55 +341,44 @@ class BuildLife:
             )
         )
         if batch.truncated:
-            self._tell(
-                TRUNCATED, batch.at, job=job.plan.id, step=step.number, reason="the build's log limit was reached"
-            )
+            self._tell(TRUNCATED, batch.at, job=job.id, step=step.number, reason="the build's log limit was reached")
         return True
 
     def _step_stopped(self, job: JobLife, item: StepStopped) -> bool:
         step = job.steps.get(item.step)
-        if step is None or step.state == State.STOPPED:
+        if step is None:
+            return item.step < WITHIN
+        if step.state == State.STOPPED:
             return True
         if step.state == State.QUEUED and item.outcome != Outcome.SKIPPED:
             return False
         if item.end is not None and item.end != step.stored:
             reason = f"the step's output ended at byte {item.end}, and is stored up to {step.stored}"
-            self._tell(GAP, item.at, job=job.plan.id, step=step.number, reason=reason)
+            self._tell(GAP, item.at, job=job.id, step=step.number, reason=reason)
         if item.lost is not None:
-            self._tell(GAP, item.at, job=job.plan.id, step=step.number, reason=item.lost)
+            self._tell(GAP, item.at, job=job.id, step=step.number, reason=item.lost)
+        step.is_tolerated, step.summary = item.tolerated, item.summary
         self._stop_step(job, step, item.outcome, item.exit_code, item.at)
         return True
 
     def _stop_step(self, job: JobLife, step: StepLife, outcome: Outcome, exit_code: int | None, now: datetime) -> None:
         outcome = self._as_ordered(outcome)
         step.state, step.outcome, step.exit_code, step.stopped_at = State.STOPPED, outcome, exit_code, now
-        self.changed_steps.add((job.plan.id, step.number))
-        self._tell(STEP_STOPPED, now, job=job.plan.id, step=step.number, outcome=outcome, exit_code=exit_code)
+        self.changes.steps.add((job.id, step.number))
+        self._tell(STEP_STOPPED, now, job=job.id, step=step.number, outcome=outcome, exit_code=exit_code)
 
     def _as_ordered(self, outcome: Outcome) -> Outcome:
         """A runner that is ordered to end something says canceled; why it was ordered, we know."""
         return self.stopping if self.stopping and outcome == Outcome.CANCELED else outcome
 
-    def _settle(self, now: datetime) -> None:
-        for job in self._unreachable():
-            self.stop_job(job, Outcome.SKIPPED, now, reason="a job it needs did not succeed")
-        if self.is_stopped or any(not job.is_stopped for job in self.jobs.values()):
-            return
-        outcomes = {job.outcome for job in self.jobs.values()}
-        self.outcome = next((worst for worst in WORST_FIRST if worst in outcomes), Outcome.SUCCESS)
-        if self.outcome not in (self.stopping, Outcome.ERRORED):
+    def _end(self, outcome: Outcome, now: datetime) -> None:
+        if not self._has_failed and outcome != self.stopping:
             self.reason = None  # it ended by itself before the order to end reached it
         self.reason = self.reason or next(
-            (job.reason for job in self.jobs.values() if job.outcome == self.outcome and job.reason), None
+            (job.reason for job in self.jobs.values() if job.outcome == outcome and job.reason), None
         )
-        self.state, self.stopped_at, self.changed = State.STOPPED, now, True
-        self._tell(END, now, outcome=self.outcome, reason=self.reason)
-
-    def _unreachable(self) -> Iterator[JobLife]:
-        for job in self.jobs.values():
-            needs = (self.jobs[need] for need in job.plan.needs)
-            if job.state == State.QUEUED and any(need.is_stopped and need.outcome != Outcome.SUCCESS for need in needs):
-                yield job
+        self.state, self.outcome, self.stopped_at, self.changes.build = State.STOPPED, outcome, now, True
+        self._tell(END, now, outcome=outcome, reason=self.reason)
 
     def _tell(self, kind: str, at: datetime, *, job: str | None = None, step: int | None = None, **data: Any) -> None:
         self.records.append(LogChange(kind=kind, at=at, job=job, step=step, data=data))

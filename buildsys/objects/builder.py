@@ -1,96 +1,94 @@
-"""What makes builds: a commit and a project's workflow in, queued builds out."""
+"""What makes builds: an event and a project's workflows in, queued builds out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import msgspec
 import structlog
 
 from actors import Namespace
-from buildsys.core.assignment import Credential
-from buildsys.core.forge import Push
-from buildsys.core.plan import Plan
+from buildsys.core.contexts import BuildFacts, build_contexts
+from buildsys.core.event_kinds import DISPATCH, PULL_REQUEST
+from buildsys.core.events import BRANCHES, PULLS, Event
+from buildsys.core.forge import Ignored
+from buildsys.core.planning import PlanSettings, plan_build
 from buildsys.core.project import Project
-from buildsys.core.trigger import match
-from buildsys.core.workflow import WorkflowFiles, decode, freestyle, plan
-from buildsys.errors import Invalid
+from buildsys.core.project_workflow import SETTINGS, project_workflow
+from buildsys.core.repository import Repository, WorkflowFiles
+from buildsys.core.trigger import Commit, Wanted, branch_of, title_of
+from buildsys.errors import Invalid, SourceError
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.store.builds import Builds, NewBuild
 from buildsys.store.hints import Hints
+from buildsys.store.secrets import Variables
 
-SETTINGS = "project settings"
-"""Stands for the workflow's path where the project's own settings say how to build."""
-
+MANUAL = "manual"
+"""What a build is said to come from that a person started as a push would have."""
 
 log = structlog.get_logger(__name__)
 
 
-class Repository(Protocol):
-    """Reads a repository without a checkout. Raises `SourceError`."""
-
-    async def resolve(self, url: str, *, branch: str | None, credential: Credential | None) -> tuple[str, str]:
-        """The commit at a branch's head (None: the default branch) and the branch's name."""
-
-    async def read_workflows(
-        self, url: str, *, commit: str, ref: str | None, credential: Credential | None
-    ) -> WorkflowFiles:
-        """The workflow files at a commit, and its subject line."""
-
-
-class Skipped(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing was built, and why."""
-
-    reason: str
-
-
 class PlanDefaults(msgspec.Struct, frozen=True, kw_only=True):
-    """What the installation says where a workflow does not: images by runner label, and the time limit in seconds."""
+    """What the installation says where a workflow does not: what it runs on, and the time limit in seconds."""
 
-    images: Mapping[str, str]
-    image: str | None
+    settings: PlanSettings
     time_limit: float
 
 
 class Builder:
-    """Makes queued builds for pushes and for people, and passes on what people want of them."""
+    """Makes queued builds for events and for people, and passes on what people want of them."""
 
     def __init__(
         self,
         *,
         builds: Builds,
+        variables: Variables,
         buddies: Namespace[BuildBuddy],
         repository: Repository,
         hints: Hints,
         defaults: PlanDefaults,
     ) -> None:
         self._builds = builds
+        self._variables = variables
         self._buddies = buddies
         self._repository = repository
         self._hints = hints
         self._defaults = defaults
 
-    async def start(self, project: Project, *, branch: str | None = None, commit: str | None = None) -> list[UUID]:
-        """Queue what a push to the branch (None: the default branch) would queue, of its head or of the given commit.
+    async def start(
+        self,
+        project: Project,
+        *,
+        branch: str | None = None,
+        commit: str | None = None,
+        inputs: dict[str, Any] | None = None,
+        by: str = "",
+    ) -> list[UUID]:
+        """Dispatch the workflows that take a dispatch, and queue of the others what a push to the branch would queue.
 
-        Raises `SourceError` where there is no such branch or commit, `Invalid` where no workflow wants it.
+        It is of the branch's head (None: the default branch's), or of the given commit. With inputs only the first
+        kind is meant. `by` is who asks. Raises `SourceError` where there is no such branch or commit, `Invalid` where
+        no workflow wants it, or not with these inputs.
         """
         head, branch = await self._repository.resolve(
             project.settings.repository, branch=branch, credential=project.settings.credential
         )
-        push = Push(branch=branch, commit=commit or head, title="", repository="")
-        made = await self._make(project, push, event="manual", delivery=None)
-        if isinstance(made, Skipped):
+        ref = f"{BRANCHES}{branch}"
+        given = inputs or {}
+        payload = {"inputs": given, "ref": ref, "sender": {"login": by}}
+        event = Event(name=DISPATCH, ref=ref, sha=commit or head, inputs=given, payload=payload)
+        made = await self._make(project, event, delivery=None, actor=by)
+        if isinstance(made, Ignored):
             raise Invalid(f"nothing to build: {made.reason}")
         return made
 
-    async def push(self, project: Project, push: Push, *, delivery: UUID) -> list[UUID] | Skipped:
-        """Queue a build of each workflow that wants the push. Raises `SourceError` and `WorkflowError`."""
-        if push.commit is None:
-            return Skipped(reason=f"branch {push.branch!r} was deleted")
-        return await self._make(project, push, event="push", delivery=delivery)
+    async def trigger(self, project: Project, event: Event, *, delivery: UUID) -> list[UUID] | Ignored:
+        """Queue a build of each workflow that wants the event. Raises `SourceError` and `WorkflowError`."""
+        if event.ref.startswith(PULLS):
+            event = await self._merged(project, event)
+        return await self._make(project, event, delivery=delivery)
 
     async def cancel(self, build: UUID, *, by: str) -> None:
         """Order a build to end; returns once the order is stored. A stopped build stays as it is."""
@@ -104,54 +102,118 @@ class Builder:
         self._hints.send("queue")
         return retried
 
-    async def _make(self, project: Project, push: Push, *, event: str, delivery: UUID | None) -> list[UUID] | Skipped:
-        assert push.commit is not None
-        found = await self._repository.read_workflows(
-            project.settings.repository,
-            commit=push.commit,
-            ref=f"refs/heads/{push.branch}",
-            credential=project.settings.credential,
-        )
-        plans = self._plans(project, push, found)
-        if isinstance(plans, Skipped):
-            return plans
-        made = [
-            await self._builds.insert(
-                NewBuild(
-                    project=project.id,
-                    workflow=workflow,
-                    event=event,
-                    branch=push.branch,
-                    commit=push.commit,
-                    title=push.title or found.subject,
-                    plan=wanted,
-                    time_limit=self._defaults.time_limit,
-                    delivery=delivery,
-                )
-            )
-            for workflow, wanted in plans.items()
+    async def _merged(self, project: Project, event: Event) -> Event:
+        """A pull request's event with the merge of both branches for its commit, where the forge has made one."""
+        settings = project.settings
+        merge = await self._repository.tip(settings.repository, ref=event.ref, credential=settings.credential)
+        if merge is None or merge == event.sha or event.sha is None:
+            return event
+        found = await self._read(project, merge, event.ref)
+        if event.sha not in found.parents:
+            raise SourceError(f"{event.ref} is not the merge of {event.sha} yet, or the two cannot be merged")
+        return msgspec.structs.replace(event, sha=merge)
+
+    async def _make(
+        self, project: Project, event: Event, *, delivery: UUID | None, actor: str = ""
+    ) -> list[UUID] | Ignored:
+        if event.sha is None:
+            return Ignored(reason=f"branch {branch_of(event)!r} was deleted")
+        found = await self._read(project, event.sha, event.ref)
+        commit = _commit(project, found)
+        if commit is None:
+            return Ignored(reason="the commit has no workflow file and the project no build command")
+        if event.paths is None and commit.looks_at_paths(event):
+            event = msgspec.structs.replace(event, paths=await self._changed(project, event, found))
+        triggered = commit.triggered(event)
+        if not triggered.wanted:
+            return Ignored(reason="; ".join(triggered.reasons))
+        variables = await self._variables.of_project(project.id)
+        planned = [
+            await self._planned(project, wanted, variables, delivery=delivery, subject=found.subject, actor=actor)
+            for wanted in triggered.wanted
         ]
+        made = [await self._builds.insert(new) for new in planned if new is not None]
         queued = [id for id in made if id is not None]
         for id in queued:
-            log.info("build_queued", build=str(id), project=project.name, cause=event, commit=push.commit)
+            log.info("build_queued", build=str(id), project=project.name, cause=event.name, commit=event.sha)
         self._hints.send("queue")
         return queued
 
-    def _plans(self, project: Project, push: Push, found: WorkflowFiles) -> dict[str, Plan] | Skipped:
-        if not found.files:
-            return self._settings_plan(project)
-        plans, unwanted = dict[str, Plan](), list[str]()
-        for path, text in sorted(found.files.items()):
-            workflow = decode(text, file=path)
-            reason = match(workflow, push)
-            if reason is None:
-                plans[path] = plan(workflow, images=self._defaults.images, default_image=self._defaults.image)
-            else:
-                unwanted.append(f"{path}: {reason}")
-        return plans or Skipped(reason="; ".join(unwanted))
+    async def _planned(
+        self,
+        project: Project,
+        wanted: Wanted,
+        variables: dict[str, str],
+        *,
+        delivery: UUID | None,
+        subject: str,
+        actor: str,
+    ) -> NewBuild | None:
+        """The build that is to be made; None where this delivery has led to it before."""
+        workflow, event = wanted.workflow, wanted.event
+        number = await self._builds.next_number(project.id, delivery=delivery, workflow=workflow.path)
+        if number is None:
+            return None
+        id = uuid4()
+        facts = BuildFacts(
+            build_id=str(id),
+            build_number=number,
+            project=project.name,
+            repository=_full_name(event) or project.name,
+            workflow=workflow.name,
+            workflow_path=workflow.path,
+            actor=actor,
+        )
+        plan = plan_build(
+            workflow,
+            called=wanted.called,
+            contexts=build_contexts(event, facts, inputs=wanted.inputs, variables=variables),
+            settings=self._defaults.settings,
+            secretless=event.from_fork,
+        )
+        return NewBuild(
+            id=id,
+            number=number,
+            project=project.id,
+            workflow=workflow.path,
+            event=MANUAL if delivery is None and event.name != DISPATCH else event.name,
+            branch=branch_of(event),
+            commit=event.sha or "",
+            title=plan.run_name or title_of(event) or subject,
+            plan=plan,
+            time_limit=self._defaults.time_limit,
+            delivery=delivery,
+        )
 
-    def _settings_plan(self, project: Project) -> dict[str, Plan] | Skipped:
+    async def _read(self, project: Project, commit: str, ref: str) -> WorkflowFiles:
         settings = project.settings
-        if settings.build_command is None:
-            return Skipped(reason="the commit has no workflow file and the project no build command")
-        return {SETTINGS: freestyle(settings, default_image=self._defaults.image)}
+        return await self._repository.read_workflows(
+            settings.repository, commit=commit, ref=ref, credential=settings.credential
+        )
+
+    async def _changed(self, project: Project, event: Event, found: WorkflowFiles) -> tuple[str, ...] | None:
+        """The files that a push changed, or that a pull request would; None where that cannot be told."""
+        before = event.payload.get("before")
+        if event.name == PULL_REQUEST:
+            before = found.parents[0] if len(found.parents) == 2 else None
+        if not isinstance(before, str) or not before.strip("0") or event.sha is None:
+            return None
+        settings = project.settings
+        return await self._repository.changed(
+            settings.repository, before=before, after=event.sha, ref=event.ref, credential=settings.credential
+        )
+
+
+def _commit(project: Project, found: WorkflowFiles) -> Commit | None:
+    """The workflows of the files, else the project's own; None where there is neither."""
+    if found.files:
+        return Commit.of_files(found.files)
+    own = project_workflow(project.settings)
+    return None if own is None else Commit(workflows={SETTINGS: own})
+
+
+def _full_name(event: Event) -> str:
+    """`OWNER/NAME`, where the forge says it."""
+    repository = event.payload.get("repository")
+    name = repository.get("full_name") if isinstance(repository, dict) else None
+    return name if isinstance(name, str) else ""

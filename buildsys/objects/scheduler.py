@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from actors import Actor, Context, Namespace, Transaction
@@ -55,19 +56,25 @@ class Scheduler(Actor):
         self._start_concurrency = start_concurrency
         self._seal_key = seal_key
         self._starting: set[UUID] = set()
+        self._superseding: set[UUID] = set()
 
     async def on_activate(self) -> None:
         self.ctx.spawn(self._listen(), name="queue-hints")
 
     async def alarm(self) -> None:
-        """Claim what may start now, say of the others why they wait, and start what was claimed."""
+        """Claim what may start now, say of the others why they wait, start what was claimed, end what is superseded."""
         async with self.ctx.transaction() as tx:
             await self._give_up(tx)
+            superseded = await tx.many(QUERIES["queue_superseded"])
             room = self._start_concurrency - len(self._starting)
             stale = await tx.many(QUERIES["queue_stale"], seconds=STALE, size=room)
             claimed = await tx.many(QUERIES["queue_claim"], max_running=self._max_running, size=room - len(stale))
             await tx.execute(QUERIES["queue_explain"], max_running=self._max_running)
             self.ctx.set_alarm(self.ctx.clock.now() + timedelta(seconds=TICK))
+        for row in superseded:
+            if row["build"] not in self._superseding:
+                self._superseding.add(row["build"])
+                self.ctx.spawn(self._supersede(row), name=f"supersede-{row['build']}")
         for row in (*stale, *claimed):
             if row["build"] not in self._starting:
                 self._starting.add(row["build"])
@@ -92,6 +99,14 @@ class Scheduler(Actor):
             self._starting.discard(build)
             if held_up:
                 self.ctx.wake()
+
+    async def _supersede(self, row: Any) -> None:
+        try:
+            async with asyncio.timeout(START_DEADLINE):
+                by = f"#{row['number']}, which is newer in the concurrency group {row['concurrency']!r}"
+                await self._buddies.get(str(row["build"])).cancel_build(by)
+        finally:
+            self._superseding.discard(row["build"])
 
     async def _listen(self) -> None:
         with self._hints.subscribe("queue") as changed:

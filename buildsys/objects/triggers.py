@@ -10,7 +10,7 @@ from actors import Actor, Context
 from buildsys.core.forge import Forge, Ignored
 from buildsys.core.project import PendingDelivery
 from buildsys.errors import BuildsysError, SourceError
-from buildsys.objects.builder import Builder, Skipped
+from buildsys.objects.builder import Builder
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.hints import Hints
 from buildsys.store.projects import Projects
@@ -80,17 +80,17 @@ class Triggers(Actor):
             if last or not isinstance(error, SourceError):
                 await self._deliveries.settle(delivery.id, outcome="failed", reason=str(error))
             return
-        if isinstance(made, Skipped):
+        if isinstance(made, Ignored):
             await self._deliveries.settle(delivery.id, outcome="skipped", reason=made.reason)
         else:
             await self._deliveries.settle(delivery.id, outcome="built")
 
-    async def _builds_of(self, delivery: PendingDelivery) -> list[UUID] | Skipped:
+    async def _builds_of(self, delivery: PendingDelivery) -> list[UUID] | Ignored:
         event = self._forges[delivery.forge].decode(delivery.event, delivery.body)
         if isinstance(event, Ignored):
-            return Skipped(reason=event.reason)
+            return event
         project = await self._projects.by_id(delivery.project)
-        return await self._builder.push(project, event, delivery=delivery.id)
+        return await self._builder.trigger(project, event, delivery=delivery.id)
 
     async def _listen(self) -> None:
         with self._hints.subscribe("deliveries") as kept:

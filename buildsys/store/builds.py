@@ -11,24 +11,27 @@ import msgspec
 
 from actors import Database
 from buildsys.core.build import Build, Job, Outcome, State, Step, Transition
-from buildsys.core.plan import Plan
+from buildsys.core.contexts import contexts_of_attempt
+from buildsys.core.job_places import expected
+from buildsys.core.planning import BuildPlan
 from buildsys.errors import Conflict, NotFound
 from buildsys.store.queries import QUERIES
 
 
 class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
-    """What a build is made of. `number` and `retry_of` are set for a further attempt of an earlier build."""
+    """What a build is made of, under the id and number that its plan says; `retry_of` is set for a further attempt."""
 
+    id: UUID
+    number: int
     project: UUID
     workflow: str
     event: str
     branch: str
     commit: str
     title: str
-    plan: Plan
+    plan: BuildPlan
     time_limit: float
     delivery: UUID | None = None
-    number: int | None = None
     attempt: int = 1
     retry_of: UUID | None = None
     priority: int = 0
@@ -40,18 +43,27 @@ class Builds:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
+    async def next_number(self, project: UUID, *, delivery: UUID | None, workflow: str) -> int | None:
+        """The number that a project's next build is to have; None where this delivery has led to it before."""
+        row = await self._database.one(QUERIES["build_number"], project=project, delivery=delivery, workflow=workflow)
+        return None if row is None else row["number"]
+
     async def insert(self, new: NewBuild) -> UUID | None:
         """Make a build and put it into the queue; None where this delivery has led to it before."""
+        group = new.plan.concurrency
         row = await self._database.one(
             QUERIES["build_insert"],
-            id=uuid4(),
+            id=new.id,
             project=new.project,
             workflow=new.workflow,
             event=new.event,
             branch=new.branch,
             commit=new.commit,
             title=new.title,
-            plan=msgspec.to_builtins(new.plan),
+            plan=msgspec.json.encode(new.plan).decode(),
+            jobs=msgspec.to_builtins(expected(new.plan)),
+            concurrency=group and group.group,
+            cancel_in_progress=group is not None and group.cancel_in_progress,
             time_limit=new.time_limit,
             delivery=new.delivery,
             number=new.number,
@@ -76,17 +88,21 @@ class Builds:
         return retried
 
     async def _next_attempt(self, row: Any, attempt: int) -> UUID | None:
+        id = uuid4()
+        plan = await self.plan(row["id"])
+        contexts = contexts_of_attempt(plan.contexts, build_id=str(id), attempt=attempt)
         return await self.insert(
             NewBuild(
+                id=id,
+                number=row["number"],
                 project=row["project"],
                 workflow=row["workflow"],
                 event=row["event"],
                 branch=row["branch"],
                 commit=row["commit"],
                 title=row["title"],
-                plan=msgspec.convert(row["plan"], Plan),
+                plan=msgspec.structs.replace(plan, contexts=contexts),
                 time_limit=row["time_limit"],
-                number=row["number"],
                 attempt=attempt,
                 retry_of=row["id"],
             )
@@ -98,6 +114,13 @@ class Builds:
         jobs = await self._database.many(QUERIES["job_list"], build=id)
         steps = await self._database.many(QUERIES["step_list"], build=id)
         return _build(row, waiting=await self._waiting(row), jobs=_jobs(jobs, steps))
+
+    async def plan(self, id: UUID) -> BuildPlan:
+        """What the build was fixed to be when it was triggered. Raises `NotFound`."""
+        row = await self._database.one(QUERIES["build_plan"], id=id)
+        if row is None:
+            raise NotFound(f"there is no build {id}")
+        return msgspec.json.decode(row["plan"], type=BuildPlan)
 
     async def by_ids(self, ids: list[UUID]) -> list[Build]:
         """Those of the builds that exist, without jobs, newest first."""
@@ -136,6 +159,8 @@ class Builds:
                 return "waits for the scheduler"
             case "project":
                 scope, limit = {"project": row["project"], "account": None}, "the project's limit of running builds"
+            case "concurrency":
+                return await self._waiting_for_group(row)
             case "account":
                 scope, limit = {"project": None, "account": row["account"]}, "the account's limit of running builds"
             case _:
@@ -146,6 +171,13 @@ class Builds:
         names = ", ".join(f"{holder['project']} #{holder['number']}" for holder in holders)
         more = holders[0]["running"] - len(holders)
         return f"{limit} is used up by {names}" + (f" and {more} more" if more else "")
+
+    async def _waiting_for_group(self, row: Any) -> str:
+        holder = await self._database.one(
+            QUERIES["concurrency_holder"], project=row["project"], concurrency=row["concurrency"]
+        )
+        group = f"the concurrency group {row['concurrency']!r}"
+        return f"{group} is free now" if holder is None else f"{group} is held by #{holder['number']}"
 
     async def _waiting_for_runner(self, build: UUID) -> str | None:
         offer = await self._database.one(QUERIES["assignment_waiting"], build=build)
@@ -202,12 +234,14 @@ def _jobs(jobs: list[Any], steps: list[Any]) -> tuple[Job, ...]:
             reason=job["reason"],
             runner=None if job["runner"] is None else str(job["runner"]),
             container=job["container"],
+            waiting=job["held"],
             started_at=job["started_at"],
             stopped_at=job["stopped_at"],
             steps=tuple(
                 Step(
                     number=step["number"],
                     name=step["name"],
+                    parent=step["parent"],
                     state=State(step["state"]),
                     outcome=_outcome(step),
                     exit_code=step["exit_code"],

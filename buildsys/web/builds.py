@@ -21,15 +21,19 @@ from buildsys.web.services import Builder, Stores
 IDS = 100
 """How many builds can be asked for by id at once."""
 
+MAX_INPUTS = 25
+"""Of a dispatch; GitHub's limit."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to build; neither is the head of the default branch."""
+    """What to build, the head of the default branch where nothing is said, and the inputs of its dispatch."""
 
     branch: Annotated[str, msgspec.Meta(max_length=255)] | None = None
     commit: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    inputs: Annotated[dict[str, str | bool | float], msgspec.Meta(max_length=MAX_INPUTS)] = {}
 
 
 class BuildPage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,7 +54,9 @@ class BuildRoutes:
         """Queue a project's builds, one for each workflow that matches."""
         project = await project_of(request, self._projects)
         start = _checked(await decode_body(request, Start) if request.body_exists else Start())
-        made = await self._builder.start(project, branch=start.branch, commit=start.commit)
+        made = await self._builder.start(
+            project, branch=start.branch, commit=start.commit, inputs=start.inputs, by=request[IDENTITY].name
+        )
         return json_response({"builds": await self._builds.by_ids(made)}, status=201)
 
     async def list(self, request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -23,8 +23,10 @@ from buildsys.store.tokens import Tokens
 class Builder(Protocol):
     """Does what people ask of builds."""
 
-    async def start(self, project: Project, *, branch: str | None, commit: str | None) -> list[UUID]:
-        """Queue the builds of a branch's head or of a commit. Raises `SourceError`, `Invalid`."""
+    async def start(
+        self, project: Project, *, branch: str | None, commit: str | None, inputs: dict[str, Any], by: str
+    ) -> list[UUID]:
+        """Queue the builds of a branch's head or of a commit, with inputs. Raises `SourceError`, `Invalid`."""
 
     async def cancel(self, build: UUID, *, by: str) -> None:
         """Order a build to end; returns once the order is stored. A stopped build stays as it is."""

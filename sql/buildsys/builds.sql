@@ -1,50 +1,58 @@
+-- name: build_number :one
+-- The number of a project's next build; no row where this delivery has led to a build of this workflow before.
+UPDATE projects SET last_number = last_number + 1
+WHERE id = :project AND NOT EXISTS (SELECT FROM builds WHERE delivery = :delivery AND workflow = :workflow)
+RETURNING last_number AS number;
+
 -- name: build_insert :one
--- A new build with its number, jobs, steps and place in the queue, in one statement; no row where this delivery has
--- led to a build of this workflow before. `number` is given for a further attempt and NULL for a new build.
-WITH numbered AS (
-    UPDATE projects SET last_number = last_number + (CASE WHEN :number::bigint IS NULL THEN 1 ELSE 0 END)
-    WHERE id = :project
-      AND NOT EXISTS (SELECT FROM builds WHERE delivery = :delivery AND workflow = :workflow)
-    RETURNING id, account, coalesce(:number::bigint, last_number) AS number
-), build AS (
-    INSERT INTO builds (id, account, project, number, attempt, retry_of, delivery, workflow, event, branch, commit, title, plan, time_limit)
-    SELECT :id, account, id, number, :attempt, :retry_of, :delivery, :workflow, :event, :branch, :commit, :title, :plan, :time_limit
-    FROM numbered
+-- A new build with what stands for its jobs and its place in the queue, in one statement; no row where this delivery
+-- has led to a build of this workflow before.
+WITH build AS (
+    INSERT INTO builds (
+        id, account, project, number, attempt, retry_of, delivery, workflow, event, branch, commit, title, plan,
+        concurrency, cancel_in_progress, time_limit
+    )
+    SELECT :id, account, id, :number, :attempt, :retry_of, :delivery, :workflow, :event, :branch, :commit, :title, :plan,
+        :concurrency, :cancel_in_progress, :time_limit
+    FROM projects WHERE id = :project
+    ON CONFLICT (delivery, workflow) DO NOTHING
     RETURNING *
 ), job AS (
-    INSERT INTO jobs (build, id, position, name, needs)
-    SELECT build.id, j ->> 'id', n, j ->> 'name', ARRAY(SELECT jsonb_array_elements_text(coalesce(j -> 'needs', '[]')))
-    FROM build, jsonb_array_elements(build.plan -> 'jobs') WITH ORDINALITY AS jobs (j, n)
-    RETURNING build, id
-), step AS (
-    INSERT INTO steps (build, job, number, name)
-    SELECT build.id, j ->> 'id', 0, 'Set up job'
-    FROM build, jsonb_array_elements(build.plan -> 'jobs') AS j
-    UNION ALL
-    SELECT build.id, j ->> 'id', (s ->> 'number')::integer, s ->> 'name'
-    FROM build, jsonb_array_elements(build.plan -> 'jobs') AS j, jsonb_array_elements(j -> 'steps') AS s
+    INSERT INTO jobs (build, id, rank, name, needs)
+    SELECT build.id, j.id, j.rank, j.name, j.needs
+    FROM build, jsonb_to_recordset(:jobs::jsonb) AS j (id text, rank integer[], name text, needs text[])
 ), queued AS (
-    INSERT INTO queue (build, account, project, priority, queued_at)
-    SELECT id, account, project, :priority, queued_at FROM build
+    INSERT INTO queue (build, account, project, priority, queued_at, concurrency, cancel_in_progress)
+    SELECT id, account, project, :priority, queued_at, concurrency, cancel_in_progress FROM build
 )
 SELECT id, number, attempt FROM build;
 
 -- name: build_get :one
 -- A build with its project's name and, while it is queued, what it waits for.
-SELECT b.*, p.name AS project_name, q.waits_for, q.claimed_at
+SELECT b.id, b.account, b.project, b.number, b.attempt, b.retry_of, b.workflow, b.event, b.branch, b.commit, b.title,
+       b.concurrency, b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
+       b.starting_at, b.running_at, b.stopped_at, p.name AS project_name, q.waits_for, q.claimed_at
 FROM builds b JOIN projects p ON p.id = b.project LEFT JOIN queue q ON q.build = b.id
 WHERE b.id = :id;
 
+-- name: build_plan :one
+-- What a build was fixed to be when it was triggered.
+SELECT plan FROM builds WHERE id = :id;
+
 -- name: build_by_ids :many
 -- The builds among these ids, newest first.
-SELECT b.*, p.name AS project_name, q.waits_for, q.claimed_at
+SELECT b.id, b.account, b.project, b.number, b.attempt, b.retry_of, b.workflow, b.event, b.branch, b.commit, b.title,
+       b.concurrency, b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
+       b.starting_at, b.running_at, b.stopped_at, p.name AS project_name, q.waits_for, q.claimed_at
 FROM builds b JOIN projects p ON p.id = b.project LEFT JOIN queue q ON q.build = b.id
 WHERE b.id = ANY(:ids)
 ORDER BY b.queued_at DESC, b.id DESC;
 
 -- name: build_list :many
 -- A page of builds, newest first, older than the given place; of one project where it is given.
-SELECT b.*, p.name AS project_name, q.waits_for, q.claimed_at
+SELECT b.id, b.account, b.project, b.number, b.attempt, b.retry_of, b.workflow, b.event, b.branch, b.commit, b.title,
+       b.concurrency, b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
+       b.starting_at, b.running_at, b.stopped_at, p.name AS project_name, q.waits_for, q.claimed_at
 FROM builds b JOIN projects p ON p.id = b.project LEFT JOIN queue q ON q.build = b.id
 WHERE (:project::uuid IS NULL OR b.project = :project)
   AND (:state::text IS NULL OR b.state = :state)
@@ -57,8 +65,8 @@ LIMIT :size;
 SELECT max(attempt) AS attempts FROM builds WHERE project = :project AND number = :number;
 
 -- name: job_list :many
--- The jobs of a build in the order of its plan.
-SELECT * FROM jobs WHERE build = :build ORDER BY position;
+-- The jobs of a build in the order of its files.
+SELECT * FROM jobs WHERE build = :build ORDER BY rank, id;
 
 -- name: step_list :many
 -- The steps of a build's jobs.
@@ -81,16 +89,33 @@ SET state = :state, outcome = :outcome, reason = :reason, cancel_requested_at = 
     stopping = :stopping, starting_at = :starting_at, running_at = :running_at, stopped_at = :stopped_at
 WHERE id = :id AND state <> 'stopped';
 
+-- name: job_insert :exec
+-- Jobs that have been decided on, and are none of those that stand for others.
+INSERT INTO jobs (build, id, rank, name, needs)
+SELECT :build, j.id, j.rank, j.name, j.needs
+FROM jsonb_to_recordset(:jobs::jsonb) AS j (id text, rank integer[], name text, needs text[]);
+
+-- name: job_replaced :exec
+-- What stood for jobs that have been decided on now.
+DELETE FROM jobs WHERE build = :build AND id = ANY(:ids) AND NOT decided;
+
 -- name: job_update :exec
 -- What the build's actor knows of a job now; a stopped job never changes.
 UPDATE jobs
-SET state = :state, outcome = :outcome, reason = :reason, assignment = :assignment, runner = :runner,
-    incarnation = :incarnation, container = :container, claimed_at = :claimed_at,
-    started_at = :started_at, stopped_at = :stopped_at
+SET name = :name, decided = :decided, state = :state, outcome = :outcome, reason = :reason, outputs = :outputs,
+    held = :held, assignment = :assignment, runner = :runner, incarnation = :incarnation, container = :container,
+    claimed_at = :claimed_at, ordered_at = :ordered_at, started_at = :started_at, stopped_at = :stopped_at
 WHERE build = :build AND id = :id AND state <> 'stopped';
+
+-- name: step_insert :exec
+-- The steps of a job that a runner has now, or such as are within an action and begin.
+INSERT INTO steps (build, job, number, name, parent)
+SELECT :build, s.job, s.number, s.name, s.parent
+FROM jsonb_to_recordset(:steps::jsonb) AS s (job text, number integer, name text, parent integer);
 
 -- name: step_update :exec
 -- What the build's actor knows of a step now; a stopped step never changes.
 UPDATE steps
-SET state = :state, outcome = :outcome, exit_code = :exit_code, started_at = :started_at, stopped_at = :stopped_at
+SET name = :name, state = :state, outcome = :outcome, exit_code = :exit_code, started_at = :started_at,
+    stopped_at = :stopped_at, tolerated = :tolerated, summary = :summary
 WHERE build = :build AND job = :job AND number = :number AND state <> 'stopped';

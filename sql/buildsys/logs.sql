@@ -18,9 +18,10 @@ LIMIT 1;
 SELECT last FROM log_records WHERE build = :build ORDER BY first DESC LIMIT 1;
 
 -- name: log_positions :many
--- Where the stored output of each step ends, and whether a limit cut it there.
-SELECT job, step, max(source_to) AS source_to, bool_or(kind = 'truncated') AS truncated FROM log_records
-WHERE build = :build AND kind IN ('lines', 'truncated') GROUP BY job, step;
+-- Where the stored output of each step ends, whether a limit cut it there, and the last that the log has of it.
+SELECT job, step, max(source_to) AS source_to, bool_or(kind = 'truncated') AS truncated, max(first) AS last
+FROM log_records
+WHERE build = :build AND kind IN ('lines', 'truncated', 'step_started') GROUP BY job, step;
 
 -- name: log_read :many
 -- Records that hold entries behind a cursor, in order: at most `size` of them, up to the one that makes them `bytes`.

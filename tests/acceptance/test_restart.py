@@ -229,7 +229,8 @@ class TestAtOtherMoments:
         for step in (2, 4, 6):
 
             async def reached(step: int = step) -> bool:
-                return bool((await system.build(build))["jobs"][0]["steps"][step]["state"] == "stopped")
+                steps = (await system.build(build))["jobs"][0]["steps"]
+                return len(steps) > step and bool(steps[step]["state"] == "stopped")
 
             await until(reached)
             system.kill()

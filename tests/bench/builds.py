@@ -11,22 +11,20 @@ from uuid import UUID
 
 import msgspec
 
-from buildsys.core.plan import JobPlan, Plan, StepPlan
+from buildsys.core.workflow_file import decode_workflow
 from buildsys.store.builds import Builds
 from buildsys.store.hints import CHANNEL
+from buildsys.testing import queue_build
 from tests.bench.buildbot import buildbot
 from tests.bench.figures import Say, cpu_seconds, spread
-from tests.bench.site import Site, queue_build, site
+from tests.bench.site import Site, site
 
 SLOTS = 6
 WAITING = 24
 """Builds that may run at a time: more than there are slots, so that a runner that gets free finds one ready."""
 
 LOOK_AGAIN = 0.002
-PLAN = Plan(
-    workflow="bench",
-    jobs=(JobPlan(id="only", name="only", steps=(StepPlan(number=1, name="echo", run="echo hello"),)),),
-)
+WORKFLOW = decode_workflow("steps: [{name: echo, run: echo hello}]", file="bench")
 
 
 class Builder(Protocol):
@@ -70,7 +68,7 @@ class Ours:
         assert wrong == 0, f"{wrong} builds did not succeed"
 
     async def _queue(self) -> None:
-        await queue_build(self._builds, self._project, PLAN, time_limit=600.0)
+        await queue_build(self._builds, self._project, WORKFLOW, title="bench", time_limit=600.0)
         await self._running.database.pool.execute("SELECT pg_notify($1, $2)", CHANNEL, "bench\nqueue")
 
     async def _all_stopped(self, look_again: float) -> None:

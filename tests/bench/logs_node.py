@@ -24,18 +24,17 @@ from buildsys.app import App
 from buildsys.config import Config
 from buildsys.core.assignment import ContainerStarted, Item, JobStopped, LogBatch, Report, StepStarted, StepStopped
 from buildsys.core.build import Outcome
-from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.core.project import ProjectSettings
+from buildsys.core.workflow_file import decode_workflow
 from buildsys.objects.build_buddy import BuildBuddy
+from buildsys.testing import queue_build
 from tests.bench.logs_text import numbered, stamped
-from tests.bench.site import queue_build
 
 LABEL = "nobody"
 """What no runner has: the jobs are this process's own."""
 
-PLAN = Plan(
-    workflow="bench",
-    jobs=(JobPlan(id="only", name="only", runs_on=(LABEL,), steps=(StepPlan(number=1, name="print", run="true"),)),),
+WORKFLOW = decode_workflow(
+    f"on: push\njobs: {{only: {{runs-on: {LABEL}, steps: [{{name: print, run: 'true'}}]}}}}", file="bench"
 )
 
 
@@ -113,7 +112,7 @@ class Builds:
 
     async def begin(self) -> str:
         """Start a build; its id."""
-        id = await queue_build(self._app.stores.builds, self._project, PLAN, time_limit=36000.0)
+        id = await queue_build(self._app.stores.builds, self._project, WORKFLOW, title="bench", time_limit=36000.0)
         buddy = self._app.namespaces.builds.get(str(id))
         await buddy.start_build()
         assignment = await self._database.pool.fetchval("SELECT id FROM assignments WHERE build = $1", id)

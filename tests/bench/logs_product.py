@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import AsyncExitStack
 from uuid import UUID
 
 import msgspec
 
-from buildsys.core.plan import JobPlan, Plan, StepPlan
+from buildsys.core.workflow_file import decode_workflow
 from buildsys.store.builds import Builds
+from buildsys.testing import queue_build
 from tests.bench.logs_sides import followers
 from tests.bench.logs_text import SECRETS
-from tests.bench.site import Site, queue_build
+from tests.bench.site import Site
 from tests.bench.usage import Usage
 from tests.docker_image import base_image
 
@@ -88,6 +90,10 @@ class Product:
         return late
 
     async def _start(self, script: str) -> UUID:
-        step = StepPlan(number=1, name="print", run=script)
-        plan = Plan(workflow="bench", jobs=(JobPlan(id="only", name="only", image=self._image, steps=(step,)),))
-        return await queue_build(self._builds, self._project, plan, time_limit=3600.0)
+        job = {
+            "runs-on": "linux",
+            **({"container": self._image} if self._image else {}),
+            "steps": [{"name": "print", "run": script}],
+        }
+        workflow = decode_workflow(json.dumps({"on": "push", "jobs": {"only": job}}), file="bench")
+        return await queue_build(self._builds, self._project, workflow, title="bench", time_limit=3600.0)

@@ -6,14 +6,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from uuid import UUID
 
 import msgspec
 
 from actors import Database
-from buildsys.core.plan import Plan
 from buildsys.postgres import EmbeddedPostgres
-from buildsys.store.builds import Builds, NewBuild
 from tests.acceptance.system import System
 
 
@@ -57,24 +54,6 @@ async def site(*, driver: str, sandbox: bool = True, apart: bool = False, **sett
             runner=_pid(runner),
             postgres=postgres_pid(folder / "postgres"),
         )
-
-
-async def queue_build(builds: Builds, project: UUID, plan: Plan, *, time_limit: float) -> UUID:
-    """A queued build of no commit."""
-    id = await builds.insert(
-        NewBuild(
-            project=project,
-            workflow="bench",
-            event="bench",
-            branch="main",
-            commit="",
-            title="bench",
-            plan=plan,
-            time_limit=time_limit,
-        )
-    )
-    assert id is not None
-    return id
 
 
 def postgres_pid(folder: Path) -> int:

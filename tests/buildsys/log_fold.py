@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from actors import Database
+from buildsys.core.job_places import expected, place_of, stands_for
 from buildsys.core.logs import LogRecord
-from buildsys.core.plan import Plan
+from buildsys.core.planning import BuildPlan
 
 Row = dict[str, Any]
 BUILD = ("state", "outcome", "reason", "stopping", "cancel_requested_at", "starting_at", "running_at", "stopped_at")
@@ -26,13 +27,17 @@ class Fold:
     steps: dict[tuple[str, int], Row] = field(default_factory=dict)
 
 
-def fold(plan: Plan, records: Iterable[LogRecord]) -> Fold:
+def fold(plan: BuildPlan, records: Iterable[LogRecord]) -> Fold:
     """Begin with a queued build of this plan and take in each record."""
-    found = Fold(build=_queued(BUILD), jobs={job.id: _queued(JOB) for job in plan.jobs})
-    for job in plan.jobs:
-        for number in (0, *(step.number for step in job.steps)):
-            found.steps[job.id, number] = _queued(STEP)
+    found = Fold(build=_queued(BUILD), jobs={job.id: _queued(JOB) for job in expected(plan)})
     for record in records:
+        if record.kind == "job_planned":
+            _make(found, str(record.job))
+        if record.kind == "job_started":
+            for number in range(1 + len(place_of(plan, str(record.job)).job.steps)):
+                found.steps[str(record.job), number] = _queued(STEP)
+        if record.kind == "step_started" and (record.step or 0) > 1000:
+            found.steps[str(record.job), record.step or 0] = _queued(STEP)
         _take(found, record)
     return found
 
@@ -53,6 +58,14 @@ def _queued(columns: tuple[str, ...]) -> Row:
     return dict.fromkeys(columns) | {"state": "queued"}
 
 
+def _make(found: Fold, job: str) -> None:
+    """A job that takes the place of what stood for it."""
+    before = found.jobs.get(stands_for(job), {})
+    if before.get("state") == "queued":
+        del found.jobs[stands_for(job)]
+    found.jobs[job] = _queued(JOB)
+
+
 def _take(found: Fold, record: LogRecord) -> None:
     build, at, data = found.build, record.at, record.data or {}
     job = found.jobs[record.job] if record.job is not None else {}
@@ -62,6 +75,10 @@ def _take(found: Fold, record: LogRecord) -> None:
             build |= {"state": "starting", "starting_at": at}
         case "build_running":
             build |= {"state": "running", "running_at": at}
+        case "job_skipped":
+            job |= {"state": "stopped", "stopped_at": at, "outcome": "skipped", "reason": data["reason"]}
+        case "job_cancel_requested":
+            job |= {"reason": data["reason"]}
         case "job_started":
             job |= {"state": "starting", "claimed_at": at, "runner": UUID(data["runner"])}
         case "container_started":
@@ -79,8 +96,8 @@ def _take(found: Fold, record: LogRecord) -> None:
             build |= {"stopping": "timed_out", "reason": data["reason"]}
         case "end":
             build |= {"state": "stopped", "stopped_at": at, "outcome": data["outcome"], "reason": data["reason"]}
-        case "gap" | "truncated" | "group_started" | "group_ended" | "annotation":
-            pass  # says something of the output, and changes nothing
+        case "job_planned" | "gap" | "truncated" | "group_started" | "group_ended" | "annotation":
+            pass  # changes nothing that is there
         case kind:
             assert kind == "lines", f"the log has a record that says nothing: {kind}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,21 +31,26 @@ from buildsys.core.assignment import (
 )
 from buildsys.core.blobs import Blobs
 from buildsys.core.build import Build, Outcome, State
-from buildsys.core.plan import JobPlan, Plan, StepPlan
+from buildsys.core.definition import Workflow
+from buildsys.core.events import Event
 from buildsys.core.project import Project, ProjectSettings
+from buildsys.core.workflow_file import decode_workflow
 from buildsys.objects import scheduler
 from buildsys.objects.build_buddy import BuildBuddy, BuildLimits
 from buildsys.objects.dispatcher import Dispatcher
 from buildsys.objects.log_archive import LogArchive
 from buildsys.objects.log_verification import LogVerification
+from buildsys.objects.provisions import Provisions
 from buildsys.objects.scheduler import Scheduler
 from buildsys.store.archives import Archives
 from buildsys.store.assignments import Assignments
-from buildsys.store.builds import Builds, NewBuild
+from buildsys.store.builds import Builds
 from buildsys.store.cipher import Cipher
 from buildsys.store.hints import Hints
 from buildsys.store.logs import Logs
 from buildsys.store.projects import Projects
+from buildsys.store.secrets import Secrets
+from buildsys.testing import queue_build
 
 SEAL_KEY = b"a seal"
 INSTALLATION = "this-installation"
@@ -52,18 +58,14 @@ INSTALLATION = "this-installation"
 LIMITS = BuildLimits(startup=120.0, silence=120.0, grace=1.0)
 
 
-def plan_of(**needs: tuple[str, ...]) -> Plan:
-    """A plan of jobs with one step each, which need each other as given."""
-    step = StepPlan(number=1, name="say", run="echo hello")
-    return Plan(
-        workflow="ci.yml",
-        jobs=tuple(
-            JobPlan(id=id, name=id, runs_on=("linux",), needs=need, steps=(step,)) for id, need in needs.items()
-        ),
-    )
+def workflow_of(**needs: tuple[str, ...]) -> Workflow:
+    """A workflow of jobs with one step each, which need each other as given."""
+    steps = [{"name": "say", "run": "echo hello"}]
+    jobs = {id: {"runs-on": "linux", "needs": list(need), "steps": steps} for id, need in needs.items()}
+    return decode_workflow(json.dumps({"on": "push", "jobs": jobs}), file="ci.yml")
 
 
-ONE_JOB = plan_of(a=())
+ONE_JOB = workflow_of(a=())
 
 
 async def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
@@ -112,6 +114,7 @@ class Bench:
         self.hints = hints
         self.projects = Projects(database=database, cipher=Cipher(key=bytes(32)))
         self.builds = Builds(database=database)
+        self.secrets = Secrets(database=database, cipher=Cipher(key=bytes(32)))
         self.assignments = Assignments(database=database)
         self.logs = Logs(database=database)
         self.archives = Archives(database=database, key=SEAL_KEY)
@@ -130,23 +133,24 @@ class Bench:
         )
 
     async def queue(
-        self, project: Project, *, plan: Plan = ONE_JOB, priority: int = 0, time_limit: float = 1200.0
+        self,
+        project: Project,
+        *,
+        workflow: Workflow = ONE_JOB,
+        event: Event | None = None,
+        priority: int = 0,
+        time_limit: float = 1200.0,
     ) -> UUID:
-        made = await self.builds.insert(
-            NewBuild(
-                project=project.id,
-                workflow=plan.workflow,
-                event="push",
-                branch="main",
-                commit="c" * 40,
-                title="Change",
-                plan=plan,
-                time_limit=time_limit,
-                priority=priority,
-            )
+        return await queue_build(
+            self.builds,
+            project.id,
+            workflow,
+            event=event,
+            commit="c" * 40,
+            title="Change",
+            time_limit=time_limit,
+            priority=priority,
         )
-        assert made is not None
-        return made
 
     async def state(self, build: UUID) -> tuple[State, Outcome | None]:
         found = await self.builds.get(build)
@@ -189,7 +193,7 @@ class Bench:
         def make(ctx: Context) -> BuildBuddy:
             return buddy(
                 ctx,
-                projects=self.projects,
+                provisions=Provisions(projects=self.projects, secrets=self.secrets),
                 assignments=self.assignments,
                 hints=self.hints,
                 limits=limits,

@@ -11,8 +11,8 @@ from runner_orchestrator import Job, MemoryOrchestrator, assignment, until
 
 from buildsys.adapters.docker import DockerDriver
 from buildsys.adapters.process import ProcessDriver, jobs_folder
+from buildsys.core.definition import Step
 from buildsys.core.driver import ContainerSpec, Driver
-from buildsys.core.plan import StepPlan
 from buildsys.runner import Runner, RunnerConfig
 
 
@@ -46,7 +46,7 @@ class Bench:
             self._runner = None
             assert self._running.cancelled(), self._running.exception()
 
-    async def run(self, *steps: str | StepPlan, deadline: float = 30.0, **fields: object) -> Job:
+    async def run(self, *steps: str | Step, deadline: float = 30.0, **fields: object) -> Job:
         job = self.orchestrator.offer(assignment(*steps, **fields))  # type: ignore[arg-type]
         await until(lambda: job.stopped, deadline)
         return job

@@ -27,7 +27,8 @@ from buildsys.core.assignment import (
     StepStopped,
 )
 from buildsys.core.build import Outcome
-from buildsys.core.plan import JobPlan, StepPlan, planned_job
+from buildsys.core.definition import Environment, Script, Step
+from buildsys.core.planned import PlannedJob
 from buildsys.errors import Unavailable
 
 
@@ -199,21 +200,36 @@ class MemoryOrchestrator:
         return self._random.random() < self._faults
 
 
+def script(
+    run: str,
+    *,
+    name: str | None = None,
+    shell: str = "sh",
+    working_directory: str | None = None,
+    condition: str = "",
+    env: Environment | None = None,
+    continue_on_error: bool = False,
+) -> Step:
+    """A step that runs a script."""
+    return Step(
+        action=Script(run=run, shell=shell, working_directory=working_directory),
+        name=name or run[:20],
+        condition=condition,
+        env=env or {},
+        continue_on_error=continue_on_error,
+    )
+
+
 def assignment(
-    *steps: str | StepPlan, env: dict[str, str] | None = None, limit: float = 60.0, **fields: object
+    *steps: str | Step, env: dict[str, str] | None = None, limit: float = 60.0, **fields: object
 ) -> Assignment:
     """A job of these steps; a text is the script of one."""
-    plans = tuple(
-        replace(step, number=number)
-        if isinstance(step, StepPlan)
-        else StepPlan(number=number, name=step[:20], run=step)
-        for number, step in enumerate(steps, 1)
-    )
+    scripts = tuple(step if isinstance(step, Step) else script(step) for step in steps)
     whole = {
         "id": uuid4(),
         "build": uuid4(),
         "project": "tests",
-        "job": planned_job(JobPlan(id="job", name="job", steps=plans)),
+        "job": PlannedJob(id="job", name="job", runs_on=(), contexts={}, steps=scripts),
         "source": None,
         "env": env or {},
         "deadline": datetime.now(UTC) + timedelta(seconds=limit),

@@ -9,13 +9,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from log_fold import fold, rows_of
-from objects_bench import ONE_JOB, Bench, Hand, Objects, begun, bench_on, ended, output, plan_of, until
+from objects_bench import ONE_JOB, Bench, Hand, Objects, begun, bench_on, ended, output, until, workflow_of
 
 from actors import Database
 from actors.testing import FakeClock, evict, run_alarm, run_in_actor
 from buildsys.core.assignment import JobStopped, Position
 from buildsys.core.build import Outcome, State
-from buildsys.core.plan import Plan
+from buildsys.core.definition import Workflow
 from buildsys.objects.build_buddy import ESCALATION, SETTLING, BuildBuddy
 
 SUCCESS = (State.STOPPED, Outcome.SUCCESS)
@@ -53,8 +53,8 @@ async def clock(database: Database) -> FakeClock:
     return clock
 
 
-async def queued(bench: Bench, plan: Plan = ONE_JOB, *, time_limit: float = 1200.0) -> UUID:
-    return await bench.queue(await bench.project(f"shop-{uuid4().hex[:8]}"), plan=plan, time_limit=time_limit)
+async def queued(bench: Bench, workflow: Workflow = ONE_JOB, *, time_limit: float = 1200.0) -> UUID:
+    return await bench.queue(await bench.project(f"shop-{uuid4().hex[:8]}"), workflow=workflow, time_limit=time_limit)
 
 
 async def running(bench: Bench, one: Objects, *, time_limit: float = 1200.0) -> tuple[UUID, Hand]:
@@ -103,7 +103,7 @@ class TestStart:
         assert await bench.database.pool.fetchval("SELECT count(*) FROM actors.schedules") == 0
 
     async def test_a_job_is_offered_when_what_it_needs_has_succeeded(self, bench: Bench, one: Objects) -> None:
-        build = await queued(bench, plan_of(a=(), b=("a",)))
+        build = await queued(bench, workflow_of(a=(), b=("a",)))
         await one.buddy(build).start_build()
         hand = Hand(one)
         first = await hand.take()
@@ -117,7 +117,7 @@ class TestStart:
     async def test_nothing_depends_on_memory(self, bench: Bench) -> None:
         async with bench.nodes(paranoid=True) as nodes:
             one = nodes.declared[0]
-            build = await queued(bench, plan_of(a=(), b=("a",)))
+            build = await queued(bench, workflow_of(a=(), b=("a",)))
             await one.buddy(build).start_build()
             hand = Hand(one)
             for _ in range(2):
@@ -200,7 +200,7 @@ class TestReports:
 
 class TestCancel:
     async def test_a_queued_build_stops_in_one_commit(self, bench: Bench, one: Objects) -> None:
-        build = await queued(bench, plan_of(a=(), b=("a",)))
+        build = await queued(bench, workflow_of(a=(), b=("a",)))
         await one.buddy(build).cancel_build("ann")
         assert await bench.state(build) == (State.STOPPED, Outcome.CANCELED)
         assert await bench.kinds(build) == ["cancel_requested", "job_stopped", "job_stopped", "end"]
@@ -332,46 +332,45 @@ class TestFold:
 
     async def test_of_a_success_and_of_failures_with_what_they_skip(self, bench: Bench, one: Objects) -> None:
         for outcome in (Outcome.SUCCESS, Outcome.FAILED):
-            plan = plan_of(a=(), b=("a",), c=("b",))
-            build = await queued(bench, plan)
+            build = await queued(bench, workflow_of(a=(), b=("a",), c=("b",)))
             await one.buddy(build).start_build()
             hand = Hand(one)
             await hand.take()
             await hand.run()
-            await self._holds(bench, build, plan)
+            await self._holds(bench, build)
             await hand.take()
             await hand.run(outcome)
             if outcome == Outcome.SUCCESS:
                 await hand.take()
                 await hand.run()
             assert await bench.state(build) == (State.STOPPED, outcome)
-            await self._holds(bench, build, plan)
+            await self._holds(bench, build)
 
     async def test_of_cancels(self, bench: Bench, one: Objects) -> None:
-        build = await queued(bench, plan_of(a=(), b=("a",)))
-        await self._holds(bench, build, plan_of(a=(), b=("a",)))
+        build = await queued(bench, workflow_of(a=(), b=("a",)))
+        await self._holds(bench, build)
         await one.buddy(build).cancel_build("ann")
-        await self._holds(bench, build, plan_of(a=(), b=("a",)))
+        await self._holds(bench, build)
         build, hand = await running(bench, one)
         await one.buddy(build).cancel_build("ann")
-        await self._holds(bench, build, ONE_JOB)
+        await self._holds(bench, build)
         await hand.report(JobStopped(outcome=Outcome.CANCELED, at=datetime.now(UTC), reason="asked to"))
-        await self._holds(bench, build, ONE_JOB)
+        await self._holds(bench, build)
 
     async def test_of_a_time_limit_and_of_an_error(self, bench: Bench, one: Objects) -> None:
         build, hand = await running(bench, one, time_limit=0.2)
         await until(lambda: _is_ordered(hand))
-        await self._holds(bench, build, ONE_JOB)
+        await self._holds(bench, build)
         await hand.report(*ended(Outcome.CANCELED))
-        await self._holds(bench, build, ONE_JOB)
+        await self._holds(bench, build)
         build, _ = await running(bench, one)
         await run_in_actor(one.buddy(build), _spawn_failure)
         await bench.stopped(build)
-        await self._holds(bench, build, ONE_JOB)
+        await self._holds(bench, build)
 
-    async def _holds(self, bench: Bench, build: UUID, plan: Plan) -> None:
+    async def _holds(self, bench: Bench, build: UUID) -> None:
         records = await bench.logs.read(build, after=0, size=1000)
-        assert fold(plan, records) == await rows_of(bench.database, build)
+        assert fold(await bench.builds.plan(build), records) == await rows_of(bench.database, build)
 
 
 async def _is_ordered(hand: Hand) -> bool:

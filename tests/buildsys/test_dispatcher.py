@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
-from objects_bench import ONE_JOB, Bench, Hand, Objects, begun, bench_on, ended, output
+from objects_bench import Bench, Hand, Objects, begun, bench_on, ended, output
 
 from actors import Database
 from actors.testing import run_alarm
@@ -30,7 +30,7 @@ async def one(bench: Bench) -> AsyncIterator[Objects]:
 
 async def started(bench: Bench, one: Objects, count: int = 1) -> list[UUID]:
     project = await bench.project(f"shop-{uuid4().hex[:8]}")
-    builds = [await bench.queue(project, plan=ONE_JOB) for _ in range(count)]
+    builds = [await bench.queue(project) for _ in range(count)]
     for build in builds:
         await one.buddy(build).start_build()
     return builds

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
-from objects_bench import LIMITS, Hand, begun, bench_on, ended, output, plan_of
+from objects_bench import LIMITS, Hand, begun, bench_on, ended, output, workflow_of
 from runner_bench import Bench, process_bench
 from runner_orchestrator import Job, MemoryOrchestrator, assignment, until
 
@@ -93,7 +93,7 @@ async def test_the_actor_keeps_it(database: Database) -> None:
     """Whatever a runner sends, and whoever the actor is: what it knows comes from the log itself."""
     async with bench_on(database) as bench, bench.nodes(limits=replace(LIMITS, log=100)) as nodes:
         one = nodes.declared[0]
-        build = await bench.queue(await bench.project(), plan=plan_of(a=(), b=()))
+        build = await bench.queue(await bench.project(), workflow=workflow_of(a=(), b=()))
         await one.buddy(build).start_build()
         hands = [Hand(one), Hand(one)]
         for hand in hands:

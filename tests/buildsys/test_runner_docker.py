@@ -9,12 +9,11 @@ import pytest
 from docker_image import base_image, require_engine, user_image
 from git_server import Repository
 from runner_bench import Bench, docker_bench
-from runner_orchestrator import assignment, until
+from runner_orchestrator import assignment, script, until
 
 from buildsys.core.assignment import Source
 from buildsys.core.build import Outcome
-from buildsys.core.plan import JobPlan, StepPlan, planned_job
-from buildsys.core.planned import PlannedJob
+from buildsys.core.planned import PlannedContainer, PlannedJob
 
 pytestmark = pytest.mark.docker
 
@@ -28,8 +27,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 def job(image: str, *scripts: str) -> PlannedJob:
-    steps = tuple(StepPlan(number=number, name="step", run=run) for number, run in enumerate(scripts, 1))
-    return planned_job(JobPlan(id="job", name="job", steps=steps, image=image))
+    steps = tuple(script(run, name="step") for run in scripts)
+    container = PlannedContainer(image=image)
+    return PlannedJob(id="job", name="job", runs_on=(), contexts={}, steps=steps, container=container)
 
 
 @pytest.mark.parametrize("image", [base_image, user_image])

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from git_server import Repository
 from runner_bench import Bench, process_bench
-from runner_orchestrator import MemoryOrchestrator, assignment, until
+from runner_orchestrator import MemoryOrchestrator, assignment, script, until
 
 from buildsys.core.assignment import Position, Source
 from buildsys.core.build import Outcome
+from buildsys.core.definition import Step
 from buildsys.core.driver import ContainerSpec
-from buildsys.core.plan import Condition, StepPlan
 from buildsys.errors import ContainerAlive
 
 SUCCESS, FAILED, SKIPPED = Outcome.SUCCESS, Outcome.FAILED, Outcome.SKIPPED
@@ -66,17 +66,17 @@ async def test_steps_share_the_workspace_and_stop_at_a_failure(bench: Bench) -> 
 async def test_conditions(bench: Bench) -> None:
     await bench.start()
 
-    def step(run: str, condition: Condition, *, goes_on: bool = False) -> StepPlan:
-        return StepPlan(number=0, name=run, run=run, condition=condition, continue_on_error=goes_on)
+    def step(run: str, condition: str, *, goes_on: bool = False) -> Step:
+        return script(run, condition=condition, continue_on_error=goes_on)
 
     job = await bench.run(
-        step("exit 3", Condition.SUCCESS, goes_on=True),
-        step("echo still good", Condition.SUCCESS),
-        step("echo no", Condition.FAILURE),
-        step("exit 4", Condition.SUCCESS),
-        step("echo no", Condition.SUCCESS),
-        step("echo failed", Condition.FAILURE),
-        step("echo always", Condition.ALWAYS),
+        step("exit 3", "success()", goes_on=True),
+        step("echo still good", "success()"),
+        step("echo no", "failure()"),
+        step("exit 4", "success()"),
+        step("echo no", "success()"),
+        step("echo failed", "failure()"),
+        step("echo always", "always()"),
     )
     assert job.outcomes == {
         0: SUCCESS,
@@ -97,10 +97,10 @@ async def test_shells_and_directories(bench: Bench) -> None:
     await bench.start()
     job = await bench.run(
         "mkdir -p deep/er",
-        StepPlan(number=0, name="bash", run="false | true; echo no", shell="bash", working_directory="deep"),
-        StepPlan(number=0, name="cwd", run="pwd", working_directory="deep/er", condition=Condition.ALWAYS),
-        StepPlan(number=0, name="py", run="print(6 * 7)", shell="python", condition=Condition.ALWAYS),
-        StepPlan(number=0, name="cat", run="as it is $HOME", shell="cat {0}", condition=Condition.ALWAYS),
+        script("false | true; echo no", name="bash", shell="bash", working_directory="deep"),
+        script("pwd", name="cwd", working_directory="deep/er", condition="always()"),
+        script("print(6 * 7)", name="py", shell="python", condition="always()"),
+        script("as it is $HOME", name="cat", shell="cat {0}", condition="always()"),
     )
     assert job.outcomes == {0: SUCCESS, 1: SUCCESS, 2: FAILED, 3: SUCCESS, 4: SUCCESS, 5: SUCCESS}
     assert job.logs[3].endswith(b"/workspace/deep/er\n")
@@ -110,7 +110,7 @@ async def test_shells_and_directories(bench: Bench) -> None:
 async def test_values_are_never_read_by_a_shell(bench: Bench, tmp_path: Path) -> None:
     await bench.start()
     hostile = f"'; touch {tmp_path}/owned; $(touch {tmp_path}/owned) `touch {tmp_path}/owned`\n\\ \"x\" ' -n *"
-    step = StepPlan(number=0, name="env", run='printf "%s|%s|%s" "$BRANCH" "$OWN" "$CI"', env={"OWN": hostile})
+    step = script('printf "%s|%s|%s" "$BRANCH" "$OWN" "$CI"', name="env", env={"OWN": hostile})
     job = await bench.run(step, env={"BRANCH": hostile, "OWN": "overridden"})
     assert job.logs[1].decode() == f"{hostile}|{hostile}|true"
     assert not (tmp_path / "owned").exists()
@@ -119,12 +119,12 @@ async def test_values_are_never_read_by_a_shell(bench: Bench, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (StepPlan(number=0, name="x", run="true", env={"A": "\0"}), b"the environment variable A contains a NUL"),
-        (StepPlan(number=0, name="x", run="true", working_directory="\0"), b"the working directory contains a NUL"),
-        (StepPlan(number=0, name="x", run="true", shell="fish"), b"unknown shell 'fish'"),
+        (script("true", name="x", env={"A": "\0"}), b"the environment variable A contains a NUL"),
+        (script("true", name="x", working_directory="\0"), b"the working directory contains a NUL"),
+        (script("true", name="x", shell="fish"), b"unknown shell 'fish'"),
     ],
 )
-async def test_a_step_that_cannot_be_run_fails_and_says_why(bench: Bench, step: StepPlan, message: bytes) -> None:
+async def test_a_step_that_cannot_be_run_fails_and_says_why(bench: Bench, step: Step, message: bytes) -> None:
     await bench.start()
     job = await bench.run(step)
     assert job.stopped is not None
@@ -197,7 +197,7 @@ async def test_the_limit_ends_what_does_not_listen(bench: Bench) -> None:
     await bench.start()
     job = await bench.run(
         "trap '' TERM; echo started; while :; do sleep 0.05; done",
-        StepPlan(number=0, name="always", run="echo no", condition=Condition.ALWAYS),
+        script("echo no", name="always", condition="always()"),
         limit=1.5,
         grace=0.3,
     )

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 import zstandard
-from objects_bench import SEAL_KEY, Bench, Hand, Objects, begun, bench_on, ended, output, plan_of
+from objects_bench import SEAL_KEY, Bench, Hand, Objects, begun, bench_on, ended, output, workflow_of
 
 from actors import Database
 from actors.testing import evict, run_in_actor
@@ -94,7 +94,7 @@ async def test_a_build_canceled_in_the_queue_is_sealed(bench: Bench, one: Object
 
 
 async def test_jobs_side_by_side_share_one_chain(bench: Bench, one: Objects) -> None:
-    build = await bench.queue(await bench.project(), plan=plan_of(a=(), b=(), c=()))
+    build = await bench.queue(await bench.project(), workflow=workflow_of(a=(), b=(), c=()))
     await one.buddy(build).start_build()
     hands = [Hand(one) for _ in range(3)]
     for hand in hands:

@@ -21,13 +21,13 @@ from actors import Database
 from buildsys.adapters.github import GitHub
 from buildsys.core.assignment import Poll, PollReply, Position, Report, ReportReply
 from buildsys.core.logs import END, LINES, LogChange
-from buildsys.core.plan import JobPlan, Plan, StepPlan
 from buildsys.core.project import Project, ProjectSettings
 from buildsys.core.seal import Chain
+from buildsys.core.workflow_file import decode_workflow
 from buildsys.errors import NoSuchCommit, SourceError
 from buildsys.objects.log_verification import LogVerification
 from buildsys.store.archives import Archives
-from buildsys.store.builds import Builds, NewBuild
+from buildsys.store.builds import Builds
 from buildsys.store.cipher import Cipher
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.hints import Hints
@@ -36,11 +36,12 @@ from buildsys.store.projects import Projects
 from buildsys.store.queries import QUERIES
 from buildsys.store.secrets import Secrets, Variables
 from buildsys.store.tokens import Tokens
+from buildsys.testing import queue_build
 from buildsys.web.app import Services, create_app
 from buildsys.web.log_feed import HEARTBEAT
 from buildsys.web.services import Stores, WebSettings
 
-PLAN = Plan(workflow="ci.yml", jobs=(JobPlan(id="j", name="j", steps=(StepPlan(number=1, name="s", run="true"),)),))
+WORKFLOW = decode_workflow("on: push\njobs: {j: {runs-on: linux, steps: [{name: s, run: 'true'}]}}", file="ci.yml")
 COMMIT = "c" * 40
 SEAL_KEY = b"a seal"
 
@@ -57,8 +58,11 @@ class Builder:
         self._database = database
         self._builds = builds
         self.canceled: list[tuple[UUID, str]] = []
+        self.inputs: list[dict[str, Any]] = []
 
-    async def start(self, project: Project, *, branch: str | None, commit: str | None) -> list[UUID]:
+    async def start(
+        self, project: Project, *, branch: str | None, commit: str | None, inputs: dict[str, Any], by: str
+    ) -> list[UUID]:
         if branch == "burst":
             raise RuntimeError("a pipe burst behind the wall")
         if branch == "slow":
@@ -67,19 +71,13 @@ class Builder:
             raise NoSuchCommit("there is no branch 'nowhere'")
         if branch == "hostile":
             raise SourceError("fatal: remote says\n\x1b]0;owned\x07hello\x9b2J \x1b[31mand\x7f bye")
-        made = await self._builds.insert(
-            NewBuild(
-                project=project.id,
-                workflow="ci.yml",
-                event="manual",
-                branch=branch or "main",
-                commit=commit or COMMIT,
-                title="Change",
-                plan=PLAN,
-                time_limit=60.0,
-            )
+        self.inputs.append(inputs)
+        made = await queue_build(
+            self._builds, project.id, WORKFLOW, commit=commit or COMMIT, title="Change", time_limit=60.0, branch=branch
         )
-        assert made is not None
+        await self._database.pool.execute(
+            "INSERT INTO steps (build, job, number, name) VALUES ($1, 'j', 0, 'Set up job'), ($1, 'j', 1, 's')", made
+        )
         return [made]
 
     async def cancel(self, build: UUID, *, by: str) -> None:
@@ -202,7 +200,7 @@ class Site:
         return await self.stores.projects.create(name, ProjectSettings(repository="https://git.example/shop.git"))
 
     async def build(self, project: Project) -> UUID:
-        return (await self.builder.start(project, branch=None, commit=None))[0]
+        return (await self.builder.start(project, branch=None, commit=None, inputs={}, by=""))[0]
 
     async def log(self) -> Log:
         """The log of a new build of a new project."""

@@ -57,20 +57,25 @@ export async function showBuild(id, { show, failed }) {
       build.waiting ? element("div", { class: "notice" }, build.waiting) : "",
       build.reason ? element("div", { class: `notice ${build.outcome ?? ""}` }, build.reason) : "");
     for (const job of build.jobs) drawJob(job);
+    arrange(jobs, build.jobs.map((job) => jobCard(job.id).node));
+  };
+
+  const jobCard = (job) => {
+    const key = `job-${job}`;
+    if (!views.has(key)) {
+      const card = { title: element("div", { class: "row" }), steps: element("div"), node: element("div", { class: "card job" }) };
+      card.node.append(card.title, card.steps);
+      views.set(key, card);
+    }
+    return views.get(key);
   };
 
   const drawJob = (job) => {
-    const key = `job-${job.id}`;
-    let card = views.get(key);
-    if (!card) {
-      card = { title: element("div", { class: "row" }), node: element("div", { class: "card job" }) };
-      card.node.append(card.title);
-      views.set(key, card);
-      jobs.append(card.node);
-    }
-    card.title.replaceChildren(badge(job), element("div", {}, element("strong", {}, job.name), job.reason ? element("div", { class: "dim" }, job.reason) : ""),
+    const card = jobCard(job.id), why = job.reason ?? job.waiting;
+    card.title.replaceChildren(badge(job), element("div", {}, element("strong", {}, job.name), why ? element("div", { class: "dim" }, why) : ""),
       element("div", { class: "dim" }, duration(job.started_at, job.stopped_at)));
     for (const step of job.steps) drawStep(job, step);
+    arrange(card.steps, inOrder(job.steps).map((step) => stepView(job.id, step.number).node));
   };
 
   const drawStep = (job, step) => {
@@ -89,7 +94,7 @@ export async function showBuild(id, { show, failed }) {
       view.node = element("details", { class: "step" }, view.summary, view.log.node);
       view.node.addEventListener("toggle", () => view.log.draw());
       views.set(key, view);
-      views.get(`job-${job}`).node.append(view.node);
+      jobCard(job).steps.append(view.node);
     }
     return views.get(key);
   };
@@ -176,4 +181,16 @@ export async function showBuild(id, { show, failed }) {
     draw();
   }, 1000);
   return () => { stopFollowing(); window.removeEventListener("hashchange", goToLine); clearInterval(timer); clearTimeout(refreshing); };
+}
+
+// Puts the nodes into the place, and touches nothing where they stand there already.
+function arrange(place, nodes) {
+  if (nodes.length !== place.children.length || nodes.some((node, at) => place.children[at] !== node)) place.replaceChildren(...nodes);
+}
+
+// The steps, those of an action behind the step that uses it.
+function inOrder(steps) {
+  const known = new Map(steps.map((step) => [step.number, step]));
+  const root = (step) => (known.has(step.parent) ? root(known.get(step.parent)) : step.number);
+  return [...steps].sort((a, b) => root(a) - root(b) || a.number - b.number);
 }

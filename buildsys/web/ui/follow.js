@@ -2,8 +2,8 @@
 
 import { get } from "/ui/api.js";
 
-const EVENTS = ["lines", "build_starting", "build_running", "job_started", "container_started", "step_started",
-  "step_stopped", "job_stopped", "cancel_requested", "time_limit", "gap", "truncated",
+const EVENTS = ["lines", "build_starting", "build_running", "job_planned", "job_skipped", "job_started",
+  "container_started", "step_started", "step_stopped", "job_stopped", "job_cancel_requested", "cancel_requested", "time_limit", "gap", "truncated",
   "group_started", "group_ended", "annotation", "end"];
 
 const PAUSES = [500, 1000, 2000, 5000]; // milliseconds before each further attempt to connect; the last again and again

@@ -68,7 +68,9 @@ CREATE TABLE builds (
     branch              text NOT NULL,
     commit              text NOT NULL,
     title               text NOT NULL,
-    plan                jsonb NOT NULL,
+    plan                json NOT NULL, -- kept as it is written: the order of its keys counts, and texts may have a NUL
+    concurrency         text, -- the group of which one build of the project runs at a time
+    cancel_in_progress  boolean NOT NULL DEFAULT false, -- it does not wait for the group's holder to end by itself
     time_limit          double precision NOT NULL CHECK (time_limit > 0), -- seconds
     state               text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'starting', 'running', 'stopped')),
     outcome             text CHECK (outcome IN ('success', 'failed', 'canceled', 'timed_out', 'errored', 'skipped')),
@@ -88,6 +90,9 @@ CREATE INDEX builds_by_project ON builds (project, queued_at DESC, id DESC);
 CREATE INDEX builds_by_time ON builds (queued_at DESC, id DESC);
 -- serves queue_claim: what counts against the limits now, never the history
 CREATE INDEX builds_active ON builds (project) INCLUDE (account) WHERE state IN ('starting', 'running');
+-- serves queue_claim and queue_superseded: who holds a concurrency group
+CREATE INDEX builds_holding ON builds (project, concurrency) INCLUDE (stopping)
+    WHERE state IN ('starting', 'running') AND concurrency IS NOT NULL;
 
 CREATE TABLE queue (
     build      uuid PRIMARY KEY REFERENCES builds ON DELETE CASCADE,
@@ -97,23 +102,32 @@ CREATE TABLE queue (
     queued_at  timestamptz NOT NULL,
     claimed_at timestamptz,
     starts     integer NOT NULL DEFAULT 0, -- claims that came to nothing
-    waits_for  text CHECK (waits_for IN ('system', 'account', 'project')) -- the limit that holds it back
+    waits_for  text CHECK (waits_for IN ('system', 'account', 'project', 'concurrency')), -- the limit that holds it back
+    concurrency        text,
+    cancel_in_progress boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 70);
+-- serves queue_claim and queue_superseded: which builds of a group wait
+CREATE INDEX queue_by_group ON queue (project, concurrency, queued_at, build) WHERE concurrency IS NOT NULL;
 
+-- A job, one for each combination of a matrix; before it is decided whether it runs, what stands for all of them.
 CREATE TABLE jobs (
     build       uuid NOT NULL REFERENCES builds ON DELETE CASCADE,
     id          text NOT NULL,
-    position    integer NOT NULL,
+    rank        integer[] NOT NULL, -- orders the jobs as their files do
     name        text NOT NULL,
     needs       text[] NOT NULL,
+    decided     boolean NOT NULL DEFAULT false,
     state       text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'starting', 'running', 'stopped')),
     outcome     text,
     reason      text,
+    outputs     json, -- as they are written, for texts may have a NUL
+    held        text, -- why it is not offered to runners yet
     assignment  uuid,
     runner      uuid,
     incarnation bigint,
     container   text,
     claimed_at  timestamptz,
+    ordered_at  timestamptz, -- it has been ordered to end early
     started_at  timestamptz,
     stopped_at  timestamptz,
     PRIMARY KEY (build, id)
@@ -124,9 +138,12 @@ CREATE TABLE steps (
     job        text NOT NULL,
     number     integer NOT NULL,
     name       text NOT NULL,
+    parent     integer, -- the step whose action it is within
     state      text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running', 'stopped')),
     outcome    text,
+    tolerated  boolean NOT NULL DEFAULT false, -- it failed, and that is none of the job
     exit_code  integer,
+    summary    text, -- what it wrote for people, in Markdown
     started_at timestamptz,
     stopped_at timestamptz,
     PRIMARY KEY (build, job, number),
