@@ -19,8 +19,11 @@ MAX_MINUTES = 7200
 ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 ID_RULE = "is at most 100 letters, digits, - and _, begins with a letter or _, and not with __, which is reserved"
 
-SHELLS = ("sh", "bash", "python", "node")
+SHELLS = ("sh", "bash", "python", "node", "zx")
 _SHELLS_ELSEWHERE = ("pwsh", "powershell", "cmd")
+
+_SCRIPT_SHELL = "zx"
+"""What `script` is for, as in serverless-cd, unless the step says another `shell`."""
 
 _STEP = ("id", "name", "if", "env", "continue-on-error")
 _SCRIPT = ("run", "script", "shell", "working-directory")
@@ -129,7 +132,7 @@ class _StepReader:
         reader, fields = self._reader, self._fields
         if key and "with" in fields:
             reader.error(fields["with"].key, fields["with"].path, "'with' belongs to a step that uses an action")
-        if key and self._of_action and "shell" not in fields:
+        if key == "run" and self._of_action and "shell" not in fields:
             reader.error(self._step.value, self._step.path, "missing 'shell', which a composite action's scripts need")
         run = ""
         if key:
@@ -138,6 +141,8 @@ class _StepReader:
             run=run,
             shell=read_shell(reader, fields["shell"], place=self._place("shell") if self._of_action else None)
             if "shell" in fields
+            else _SCRIPT_SHELL
+            if key == "script"
             else None,
             working_directory=reader.optional(
                 fields, "working-directory", place=self._place("working-directory"), expected="a directory"

@@ -7,7 +7,7 @@
 
 Keys, places and limits are those of GitHub's workflow syntax reference; a key that is not known is an error. Beside
 them there are top-level `steps`, for a file of one job, `build`, on any runner and on every push if it has no `on`;
-`script` for `run`; and `container.build`.
+`script`, which is a `run` whose shell is zx unless the step says another; and `container.build`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
 
@@ -52,8 +53,8 @@ def test_words_are_never_read_by_a_shell() -> None:
 @pytest.mark.parametrize(
     ("shell", "message"),
     [
-        ("fish", "unknown shell 'fish': use one of bash, sh, python, node, or a command with {0}"),
-        ("pwsh", "the shell 'pwsh' is not built in; use bash, sh, python or node"),
+        ("fish", "unknown shell 'fish': use one of bash, sh, python, node, zx, or a command with {0}"),
+        ("pwsh", "the shell 'pwsh' is not built in; use bash, sh, python, node or zx"),
         ("powershell", "not built in"),
         ("cmd", "not built in"),
         ("sh '{0}", "cannot be split into words"),
@@ -100,6 +101,46 @@ def test_without_bash_it_is_sh(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (1, "[]\n")
     ended = run("bash", "echo no", tmp_path, path=str(tools))
     assert (ended.returncode, ended.stdout) == (127, "buildsys: error: there is no bash here to run the step\n")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node on this machine")
+@pytest.mark.parametrize(
+    ("sentence", "script", "status", "printed"),
+    [
+        ("a command's output", "const who = await $`echo a  b`; console.log(who)", 0, "a b\n"),
+        (
+            "a value is one word, a list several",
+            'console.log(`${await $`echo ${"a  \';id"} ${[1, 2]}`}`)',
+            0,
+            "a  ';id 1 2\n",
+        ),
+        ("a command that fails fails the script", "await $`exit 7`; console.log('no')", 1, ""),
+        ("unless that is caught", "try { await $`exit 7` } catch (p) { console.log(p.exitCode) }", 0, "7\n"),
+        ("it is a module", "import { sep } from 'node:path'; console.log(sep)", 0, "/\n"),
+    ],
+)
+def test_node_reads_scripts_of_zx(tmp_path: Path, sentence: str, script: str, status: int, printed: str) -> None:
+    """As zx documents its `$`; where zx itself is, it is taken."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("node", "bash"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    ended = run("zx", script, tmp_path, path=str(tools))
+    assert (ended.returncode, ended.stdout) == (status, printed)
+
+
+def test_without_zx_it_is_node_and_without_that_an_error(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    missing = run("zx", "console.log(1)", tmp_path, path=str(tools))
+    expected = "buildsys: error: there is no zx and no node here to run the step\n"
+    assert (missing.returncode, missing.stdout) == (127, expected)
+    for name in ("zx", "node"):
+        (tools / name).write_text(f"#!/bin/sh\necho this is {name}\n")
+        (tools / name).chmod(0o755)
+    assert run("zx", "console.log(1)", tmp_path, path=str(tools)).stdout == "this is zx\n"
+    (tools / "zx").unlink()
+    assert run("zx", "console.log(1)", tmp_path, path=str(tools)).stdout == "this is node\n"
 
 
 def test_a_program_sets_what_it_is_told(tmp_path: Path) -> None:

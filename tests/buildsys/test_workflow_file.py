@@ -219,7 +219,7 @@ def test_what_a_file_that_says_little_is() -> None:
 
 def test_a_file_of_just_steps() -> None:
     found = decode("name: Short\nenv: {A: b}\nsteps:\n  - run: echo Hello world\n  - script: make\n    id: x\n")
-    steps = (Step(action=Script(run="echo Hello world")), Step(action=Script(run="make"), id="x"))
+    steps = (Step(action=Script(run="echo Hello world")), Step(action=Script(run="make", shell="zx"), id="x"))
     assert found == Workflow(
         path="ci.yml",
         name="Short",

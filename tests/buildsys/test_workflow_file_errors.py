@@ -229,7 +229,7 @@ STEPS: Table = {
         (step("run: x, id: ‸''"), "expected an id, found nothing"),
     ],
     "a shell is one of those, or a command with {0}": [
-        (step("run: x, shell: ‸bsh"), "unknown shell 'bsh'; expected sh, bash, python, node or a command with {0}"),
+        (step("run: x, shell: ‸bsh"), "unknown shell 'bsh'; expected sh, bash, python, node, zx or a command with {0}"),
         (step("run: x, shell: ‸pwsh"), "pwsh is not built in"),
         (step("run: x, shell: ‸cmd"), "cmd is not built in"),
         (step("run: x, shell: ‸perl"), "unknown shell 'perl'"),
