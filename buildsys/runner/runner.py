@@ -81,6 +81,9 @@ class Runner:
             allow_local_repositories=config.allow_local_repositories,
         )
         self._jobs: dict[UUID, Executor] = {}
+        self._left = 0
+        self._none_left = asyncio.Event()
+        self._none_left.set()
         self._problem: str | None = None
         self._pause: asyncio.Timeout | None = None
 
@@ -109,6 +112,10 @@ class Runner:
         """A hint that there is news: poll now instead of waiting out a pause."""
         if self._pause is not None and not self._pause.expired():
             self._pause.reschedule(0.0)
+
+    async def settle(self) -> None:
+        """Return when nothing is left of the jobs that were taken so far: no container, no folder."""
+        await self._none_left.wait()
 
     async def run(self) -> None:
         """Poll and run jobs until cancelled. Raises `Unauthorized` and `Forbidden` where the orchestrator does."""
@@ -208,6 +215,8 @@ class Runner:
             site=self._site,
         )
         self._jobs[assignment.id] = executor
+        self._left += 1
+        self._none_left.clear()
         group.create_task(self._log_job(assignment, executor))
 
     async def _log_job(self, assignment: Assignment, executor: Executor) -> None:
@@ -217,6 +226,9 @@ class Runner:
             log.info("job_taken", assignment=str(assignment.id), again=assignment.position != Position())
             await self._execute(assignment.id, executor)
             log.info("job_ended", assignment=str(assignment.id), cut_short=executor.cut_short)
+        self._left -= 1
+        if not self._left:
+            self._none_left.set()
 
     async def _execute(self, id: UUID, executor: Executor) -> None:
         """One job, from which no error reaches another: what breaks here is let go, and handed out again."""
