@@ -184,7 +184,7 @@ def _print_build(session: Session, build: dict[str, Any]) -> None:
     say(f"{_name(build)}  {word(build['outcome'] or build['state'])}  {_took(build)}")
     rows = [
         ("id", build["id"]),
-        ("commit", f"{build['commit']} on {build['branch']}"),
+        ("commit", build["commit"] and f"{build['commit']} on {build['branch']}"),
         ("title", build["title"]),
         ("workflow", f"{build['workflow']}, by {build['event']}"),
         ("waits", build["waiting"]),

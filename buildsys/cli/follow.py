@@ -67,7 +67,8 @@ class Narrator:
             return
         attempt = f" attempt {build['attempt']}" if build["attempt"] > 1 else ""
         self._build = f"{build['project']} #{build['number']}{attempt}"
-        self._note(f"● {self._build} · {plain(build['branch'])} · {build['commit'][:10]} · {plain(build['title'])}")
+        said = (self._build, plain(build["branch"]), build["commit"][:10], plain(build["title"]))
+        self._note(f"● {' · '.join(filter(None, said))}")
 
     def waiting(self, reason: str) -> None:
         """Say why a queued build waits."""

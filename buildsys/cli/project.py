@@ -31,8 +31,8 @@ def settings(command: Any) -> Any:
     """The options that say how a project is built."""
     for option in reversed(
         [
-            click.option("--image", metavar="IMAGE", help="The image of a repository without a workflow file."),
-            click.option("--build-command", metavar="SH", help="How to build a repository without a workflow file."),
+            click.option("--image", metavar="IMAGE", help="The image where there is no workflow file."),
+            click.option("--build-command", metavar="SH", help="How to build without a workflow file."),
             click.option("--deploy-command", metavar="SH", help="What to run after a good build of it."),
             click.option("--max-running", type=click.IntRange(min=1), help="Builds of it that run at a time."),
             click.option("--username", metavar="NAME", help="Whom to be when fetching; needs --password-stdin."),
@@ -45,26 +45,33 @@ def settings(command: Any) -> Any:
 
 @project.command()
 @click.argument("name")
-@click.option("--repo", "repository", required=True, metavar="URL", help="The repository; http, https or ssh.")
+@click.option("--repo", "repository", metavar="URL", help="The repository; http, https or ssh.")
 @settings
 @api_command
-async def add(session: Session, name: str, repository: str, **options: Any) -> None:
+async def add(session: Session, name: str, repository: str | None, **options: Any) -> None:
     """Add a project and print what its webhook needs.
+
+    Without --repo it is a build command alone, started by hand, which finds an empty folder.
 
     \b
     Examples:
       buildsys project add hello --repo https://example.org/hello.git
       buildsys project add site --repo https://example.org/site.git --username ci --password-stdin < password
+      buildsys project add backup --image postgres:18 --build-command "pg_dump --version"
     """
     given = {key: value for key, value in _given(options).items() if value is not None}
-    made = await session.client.post("/projects", {"name": name, "repository": _absolute(repository), **given})
+    if repository is not None:
+        given["repository"] = _absolute(repository)
+    made = await session.client.post("/projects", {"name": name, **given})
     if session.json:
         session.terminal.answer(made)
+        return
+    session.terminal.say(f"Project {name} is there. Build it now: buildsys build start {name} --follow")
+    if not made["repository"]:
         return
     webhook = made["webhook"]
     if "secret" not in webhook:
         webhook = await session.client.get(f"{project_path(name)}/webhook")
-    session.terminal.say(f"Project {name} is there. Build it now: buildsys build start {name} --follow")
     session.terminal.say("\nFor a build of every push, add a webhook in the repository's settings")
     session.terminal.say("(GitHub: Settings, Webhooks, Add webhook) and paste:\n")
     _print_webhook(session, webhook)
@@ -92,7 +99,10 @@ async def list_(session: Session) -> None:
     elif not found:
         session.terminal.say("There are no projects yet. Add one: buildsys project add NAME --repo URL")
     else:
-        rows = [[each["name"], plain(each["repository"]), _latest(session, each["latest_build"])] for each in found]
+        rows = [
+            [each["name"], plain(each["repository"]) or "none", _latest(session, each["latest_build"])]
+            for each in found
+        ]
         session.terminal.table(["project", "repository", "latest build"], rows)
 
 

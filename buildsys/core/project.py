@@ -11,9 +11,12 @@ from buildsys.core.assignment import Credential
 
 
 class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user says of a project. Image and commands serve a repository that has no workflow file."""
+    """What a user says of a project. Image and commands serve where there is no workflow file.
 
-    repository: str
+    `repository` is empty where there is none either.
+    """
+
+    repository: str = ""
     image: str | None = None
     build_command: str | None = None
     deploy_command: str | None = None

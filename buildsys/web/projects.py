@@ -31,7 +31,7 @@ class CredentialInput(Credential, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class NewProject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Text
-    repository: Text
+    repository: Text = ""
     image: Text | None = None
     build_command: Text | None = None
     deploy_command: Text | None = None
@@ -142,8 +142,11 @@ class ProjectRoutes:
         return json_response({"deliveries": await self._deliveries.list(project.id)})
 
     def _checked(self, settings: ProjectSettings) -> ProjectSettings:
+        if not settings.repository and (settings.build_command is None or settings.credential is not None):
+            raise Invalid("a project has a repository, or else a build command and no credential - at `$.repository`")
         try:
-            check_url(settings.repository, allow_local=self._settings.allow_local_repositories)
+            if settings.repository:
+                check_url(settings.repository, allow_local=self._settings.allow_local_repositories)
             if settings.credential is not None:
                 credential_lines(settings.credential)
         except SourceError as error:
