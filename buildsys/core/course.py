@@ -7,7 +7,7 @@ anew at any time, and what it said before it says again, until it is done.
 from __future__ import annotations
 
 from buildsys.core.course_known import Known
-from buildsys.core.course_walk import CANCELLED, Walk
+from buildsys.core.course_walk import CANCELLED, Walk, prefixes
 from buildsys.core.decisions import Progress, Rows
 from buildsys.core.job_planning import Scope
 from buildsys.core.planned import PlannedJob
@@ -38,7 +38,7 @@ class Course:
         """
         reason = CANCELLED if cancelled else ""
         if self._fresh:  # learn first what was started before: it counts against the build's limit of jobs
-            Walk(self._known, rows, deciding=False).end(self._root, cancelled=reason)
+            Walk(self._known, _innermost(rows), deciding=False).end(self._root, cancelled=reason)
             self._fresh = False
         walk = Walk(self._known, rows, deciding=True)
         end = walk.end(self._root, cancelled=reason)
@@ -47,3 +47,9 @@ class Course:
     def planned(self, id: str) -> PlannedJob | None:
         """A job that was started, as it was then; None before `advance` was given its row."""
         return self._known.planned(id)
+
+
+def _innermost(rows: Rows) -> Rows:
+    """Without those of calls whose jobs were started: they may have failed since, by their outputs, and say no more."""
+    calls = {prefix for id in rows for prefix in prefixes(id) if prefix != id}
+    return {id: row for id, row in rows.items() if id not in calls}

@@ -30,7 +30,7 @@ class Walk:
         self._known = known
         self._rows = rows
         self._deciding = deciding
-        self._begun = {prefix for id in rows for prefix in _prefixes(id)}
+        self._begun = {prefix for id in rows for prefix in prefixes(id)}
         self.decisions: list[Decision] = []
         self.held: dict[str, str] = {}
 
@@ -135,7 +135,7 @@ class Walk:
         return _failed_fast(made, {id: end for id, end in ends.items() if end is not None})
 
 
-def _prefixes(id: str) -> Iterable[str]:
+def prefixes(id: str) -> Iterable[str]:
     """An id, and those of what it is within: `deploy`, `deploy.2` and `deploy.2.test`."""
     parts = id.split(".")
     return (".".join(parts[:count]) for count in range(1, len(parts) + 1))

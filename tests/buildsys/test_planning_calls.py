@@ -8,6 +8,7 @@ import pytest
 from planning_cases import PATH, Build, plan_of, workflow_of
 
 from buildsys.core.called_workflows import gather
+from buildsys.core.decisions import JobEnd, Result
 from buildsys.core.named_secrets import SecretNames
 from buildsys.core.planned import ConcurrencyGroup, PassedSecrets
 from buildsys.errors import WorkflowError
@@ -329,6 +330,19 @@ def test_a_tree_of_matrices_stays_within_1000_jobs() -> None:
     build = of(f"{{{CALLER[:-1]}, {matrix}}}}}", called)
     assert len(build.rows) < 1000
     assert any("the build has" in note for note in build.notes.values())
+
+
+def test_the_jobs_of_a_call_that_failed_by_its_outputs_count_after_a_takeover() -> None:
+    matrix = f"strategy: {{matrix: {{n: {list(range(256))}}}}}"
+    called = (
+        f"on: {{workflow_call: {{outputs: {{o: {{value: \"${{{{ fromJSON('') }}}}\"}}}}}}}}\njobs: {{t: {{{matrix}}}}}"
+    )
+    build = of(f"{{{CALLER}, slow: {{}}, x: {{{matrix}}}, y: {{{matrix}}}, z: {{needs: slow, {matrix}}}}}", called)
+    build.rows |= {id: JobEnd(result=Result.SUCCESS) for id in build.rows if id.startswith("deploy.")}
+    build.progress = build.settle()
+    assert build.states["deploy"] == "failure"
+    build.play("slow=success")
+    assert build.notes["z"] == "strategy.matrix: with it the build has 1026 jobs; there may be 1000"
 
 
 CALLED_SECRETS = """
