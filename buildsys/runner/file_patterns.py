@@ -102,7 +102,7 @@ class Pattern(msgspec.Struct, frozen=True):
 def read_patterns(texts: Iterable[str], *, workspace: PurePosixPath) -> tuple[Pattern, ...]:
     """The patterns of a call; one that is outside the workspace fits nothing and is left out.
 
-    Raises `ExpressionError` for one with `..` or too long, and for too many.
+    Raises `ExpressionError` for one with `..` or a NUL in it, or too long, and for too many.
     """
     lines = [line.strip() for text in texts for line in text.split("\n")]
     lines = [line for line in lines if line and not line.startswith("#")]
@@ -117,6 +117,8 @@ def _pattern(line: str, workspace: PurePosixPath) -> Pattern | None:
     excludes = (len(line) - len(line.lstrip("!"))) % 2 == 1
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"a pattern of hashFiles() is at most {MAX_LENGTH} characters", at=0)
+    if "\0" in text:
+        raise ExpressionError("a pattern of hashFiles() has no NUL in it", at=0)
     if text.startswith("/"):
         root = f"{workspace}/"
         if not f"{text}/".startswith(root):

@@ -182,6 +182,8 @@ def test_numbers_are_bounded(workspace: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(hash_files, "MOST_ENTRIES", 5)
     with pytest.raises(ExpressionError, match="5 files at most"):
         hashed(workspace, "**")
+    with pytest.raises(ExpressionError, match="has no NUL in it"):
+        hashed(workspace, "a\0b/*.py")
     with pytest.raises(ExpressionError, match="at most 1000 patterns"):
         hashed(workspace, "x\n" * 1001)
     with pytest.raises(ExpressionError, match="at most 4096 characters"):

@@ -1,0 +1,8 @@
+"""The fuzz tests of expressions use what the tests of their parts use."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent.parent / "buildsys"))
