@@ -1,4 +1,4 @@
-"""What strangers write, and where it becomes a part of a script.
+"""What strangers write, and where it becomes a part of a script, or of how one is run.
 
 `run: echo ${{ github.event.issue.title }}` puts the title into the script before a shell reads it: who opens an issue
 writes the script. In an environment variable the same text is only a text.
@@ -47,16 +47,18 @@ _HARMLESS = frozenset({"contains", "startsWith", "endsWith", "hashFiles", "succe
 """Functions whose value holds nothing of their arguments."""
 
 
-def untrusted(node: Node) -> Iterator[tuple[int, str]]:
-    """Where a template takes in what strangers write, and what to say of it."""
+SCRIPT = 'becomes part of the script: give it to an environment variable by env, and write "$NAME" here'
+SHELL = "becomes part of the command that reads the script: write the shell itself here"
+DIRECTORY = "says in which folder the script runs: write the folder itself here"
+"""What comes of a text at a place, and what to do instead."""
+
+
+def untrusted(node: Node, becomes: str) -> Iterator[tuple[int, str]]:
+    """Where a template takes in what strangers write, and what to say of it; `becomes` is what comes of the text."""
     for value in _values(node):
         for reference in references(value):
             if path := _stranger(reference):
-                yield (
-                    reference.at,
-                    f"{path} is written by strangers and becomes part of the script: give it to an environment "
-                    'variable by env, and write "$NAME" here',
-                )
+                yield reference.at, f"{path} is written by strangers and {becomes}"
 
 
 def _values(node: Node) -> Iterator[Node]:

@@ -10,6 +10,7 @@ from buildsys.core.container_reading import read_container, read_services
 from buildsys.core.definition import Call, Concurrency, Defaults, Job, Strategy, Template
 from buildsys.core.expression_shapes import ANY, JOB, TEXT, Shape, closed, opened, texts
 from buildsys.core.findings import Rule
+from buildsys.core.injection import DIRECTORY
 from buildsys.core.matrix_reading import read_strategy
 from buildsys.core.permission_reading import read_permissions
 from buildsys.core.step_reading import ID, ID_RULE, MAX_MINUTES, read_shell, read_steps
@@ -95,7 +96,7 @@ def job_shape(job: Job) -> Shape:
 def _directory(reader: TemplateReader, field: Field, place: str | None) -> Template:
     if place is None:
         return reader.text(field, expected="a directory")
-    return reader.template(field, place=place, expected="a directory")
+    return reader.template(field, place=place, expected="a directory", becomes=DIRECTORY)
 
 
 class _JobReader:

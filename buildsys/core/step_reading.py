@@ -9,6 +9,7 @@ from buildsys.core.expression_shapes import STEP as STEP_SHAPE
 from buildsys.core.expression_shapes import Shape
 from buildsys.core.expression_tokens import OPEN
 from buildsys.core.findings import Rule
+from buildsys.core.injection import DIRECTORY, SCRIPT, SHELL
 from buildsys.core.template_reading import TemplateReader, properties
 from buildsys.core.yaml_reading import Field
 from buildsys.core.yaml_source import Mapping, Sequence
@@ -66,7 +67,10 @@ def read_steps(reader: TemplateReader, field: Field, *, within: str) -> tuple[St
 
 def read_shell(reader: TemplateReader, field: Field, *, place: str | None) -> Template:
     """A shell by its name, or a command with `{0}` where the script's file goes; without a `place`, no expression."""
-    shell = reader.text(field, expected="a shell") if place is None else reader.template(field, place=place)
+    if place is None:
+        shell = reader.text(field, expected="a shell")
+    else:
+        shell = reader.template(field, place=place, becomes=SHELL)
     if OPEN in shell or not shell:
         return shell
     choice = f"{', '.join(SHELLS)} or a command with {{0}}"
@@ -136,7 +140,7 @@ class _StepReader:
             reader.error(self._step.value, self._step.path, "missing 'shell', which a composite action's scripts need")
         run = ""
         if key:
-            run = reader.template(fields[key], place=self._place("run"), expected="a script", script=True)
+            run = reader.template(fields[key], place=self._place("run"), expected="a script", becomes=SCRIPT)
         return Script(
             run=run,
             shell=read_shell(reader, fields["shell"], place=self._place("shell") if self._of_action else None)
@@ -145,7 +149,11 @@ class _StepReader:
             if key == "script"
             else None,
             working_directory=reader.optional(
-                fields, "working-directory", place=self._place("working-directory"), expected="a directory"
+                fields,
+                "working-directory",
+                place=self._place("working-directory"),
+                expected="a directory",
+                becomes=DIRECTORY,
             ),
         )
 

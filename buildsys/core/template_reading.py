@@ -70,23 +70,26 @@ class TemplateReader(Reader):
         self._pending: list[_Pending] = []
 
     def template(
-        self, field: Field, *, place: str, expected: str = "a text", empty: bool = False, script: bool = False
+        self, field: Field, *, place: str, expected: str = "a text", empty: bool = False, becomes: str = ""
     ) -> Template:
         """A text as it is written, its expressions checked for `place`, a key of `PLACES`.
 
-        It is empty only after an error, or where it may be. A `script` must not hold what strangers write.
+        It is empty only after an error, or where it may be. What strangers write must not be in one that
+        `becomes` something of `injection`.
         """
         text = self._written(field, expected=expected, empty=empty)
-        if OPEN in text and (node := self._parsed(field, text, place=place)) and script:
-            self._problems(field, [Problem(at=at, message=message) for at, message in untrusted(node)], Rule.INJECTION)
+        if OPEN in text and (node := self._parsed(field, text, place=place)) and becomes:
+            found = [Problem(at=at, message=message) for at, message in untrusted(node, becomes)]
+            self._problems(field, found, Rule.INJECTION)
         return text
 
     def optional(
-        self, fields: Names[str, Field], name: str, *, place: str, expected: str = "a text"
+        self, fields: Names[str, Field], name: str, *, place: str, expected: str = "a text", becomes: str = ""
     ) -> Template | None:
         """The template of that name among fields; None where it is missing or empty."""
-        field = fields.get(name)
-        return self.template(field, place=place, expected=expected, empty=True) or None if field else None
+        if (field := fields.get(name)) is None:
+            return None
+        return self.template(field, place=place, expected=expected, empty=True, becomes=becomes) or None
 
     def templates(self, field: Field, *, place: str, expected: str) -> tuple[Template, ...]:
         """The templates of a list, or the only one."""

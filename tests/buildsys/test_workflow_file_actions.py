@@ -50,7 +50,11 @@ WARNINGS: Table = {
     "inputs has the action's own": [
         (action("{run: '${{ inputs.‸a }}', shell: sh}"), "'inputs' has no property 'a'"),
         (action(STEP, "outputs: {a: {value: '${{ steps.‸b.outputs.x }}'}}\n"), "'steps' has no property 'b'"),
-        (action("{run: 'x ${{ ‸github.head_ref }}', shell: sh}"), "written by strangers"),
+    ],
+    "nothing of a script is written by strangers": [
+        (action("{run: 'x ${{ ‸github.head_ref }}', shell: sh}"), "becomes part of the script"),
+        (action("{run: x, shell: 'sh ${{ ‸github.head_ref }} {0}'}"), "becomes part of the command that reads"),
+        (action("{run: x, shell: sh, working-directory: '${{ ‸github.head_ref }}'}"), "says in which folder"),
     ],
 }
 

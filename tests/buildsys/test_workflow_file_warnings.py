@@ -118,6 +118,11 @@ INJECTION: Table = {
         (step("run: 'echo ${{ format(''{0}'', ‸github.head_ref) }}'"), "github.head_ref"),
         (step("run: 'echo ${{ case(true, ‸github.head_ref, 1) }}'"), "github.head_ref"),
     ],
+    "it says how a script is run": [
+        (step("run: x, working-directory: 'src/${{ ‸github.head_ref }}'"), "says in which folder the script runs"),
+        (job("defaults: {run: {working-directory: '${{ ‸github.head_ref }}'}}"), "says in which folder"),
+        (job("defaults: {run: {shell: 'sh -c ${{ ‸github.event.issue.title }} {0}'}}"), "the command that reads the"),
+    ],
 }
 
 QUIET = [
@@ -131,6 +136,8 @@ QUIET = [
     step("run: 'echo ${{ github.event.issue.number }} ${{ github.ref_name }} ${{ github.sha }}'"),
     step("run: echo $TITLE, env: {TITLE: '${{ github.event.issue.title }}'}"),
     step("run: x, if: github.event.issue.title == 'x', name: '${{ github.event.issue.title }}'"),
+    step("run: x, working-directory: '${{ github.workspace }}/${{ contains(github.head_ref, ''x'') }}'"),
+    job("env: {TITLE: '${{ github.event.issue.title }}'}, defaults: {run: {shell: '${{ vars.SHELL }} {0}'}}"),
     step("run: x, if: steps.a.outcome == 'failure' && steps.A.conclusion != ''", before="      - {run: x, id: a}\n"),
     job("env: {A: '${{ secrets.GITHUB_TOKEN }} ${{ secrets.OTHER }} ${{ vars.X }}'}"),
     job("if: github.event.inputs.deploy == 'true'"),
