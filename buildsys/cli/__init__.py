@@ -16,6 +16,7 @@ main = Program(
 
     \b
     Try it, nothing else needed:      buildsys demo
+    Run this folder's workflows:      buildsys run
     Run it:                           buildsys up
     Add a repository:                 buildsys project add hello --repo https://example.org/hello.git
     Build it and watch:               buildsys build start hello --follow
@@ -25,6 +26,7 @@ main = Program(
         "up": ("buildsys.cli.up:up", "Run an installation: API, orchestrator and runner in one process."),
         "runner": ("buildsys.cli.up:runner", "Run builds for an installation elsewhere."),
         "migrate": ("buildsys.cli.up:migrate", "Bring the database to what this release needs."),
+        "run": ("buildsys.cli.run:run", "Run the workflows of this folder on this machine."),
         "lint": ("buildsys.cli.lint:lint", "Say what is wrong with workflow files."),
         "doctor": ("buildsys.cli.doctor:doctor", "Examine this machine and say what is missing."),
         "project": ("buildsys.cli.project:project", "Add, change and remove projects."),

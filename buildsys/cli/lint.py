@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -13,6 +15,9 @@ import msgspec
 from buildsys.cli.terminal import Terminal, harmless, plain
 from buildsys.core.findings import Finding
 from buildsys.core.yaml_places import Lines
+
+if TYPE_CHECKING:
+    from buildsys.lint import Linted
 
 WIDTH = 120
 """Characters of a line that are shown, around the place."""
@@ -56,18 +61,24 @@ def lint(files: tuple[Path, ...], strict: bool, as_json: bool) -> int:
         raise click.FileError(str(error.filename), error.strerror) from None
     count = Counter(finding.severity for finding in linted.findings)
     terminal = Terminal(json=as_json, environ=os.environ)
-    if as_json:
-        findings = [{**msgspec.to_builtins(finding), "severity": finding.severity} for finding in linted.findings]
-        terminal.answer({"files": list(linted.sources), "findings": findings})
-    else:
-        lines = {file: Lines(source.decode("utf-8-sig", "replace")) for file, source in linted.sources.items()}
-        for finding in linted.findings:
-            _show(terminal, finding, lines[finding.file].text(finding.line))
+    show(terminal, linted, linted.findings)
+    if not as_json:
         terminal.note(
             f"{_number(len(linted.sources), 'file')}: {_number(count['error'], 'error')}, "
             f"{_number(count['warning'], 'warning')}"
         )
     return int(count["error"] > 0 or (strict and count["warning"] > 0))
+
+
+def show(terminal: Terminal, linted: Linted, findings: Sequence[Finding]) -> None:
+    """Those of the findings, for people or as JSON."""
+    if terminal.json:
+        known = [{**msgspec.to_builtins(finding), "severity": finding.severity} for finding in findings]
+        terminal.answer({"files": list(linted.sources), "findings": known})
+        return
+    lines = {file: Lines(source.decode("utf-8-sig", "replace")) for file, source in linted.sources.items()}
+    for finding in findings:
+        _show(terminal, finding, lines[finding.file].text(finding.line))
 
 
 def _show(terminal: Terminal, finding: Finding, line: str) -> None:
