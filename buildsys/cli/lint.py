@@ -36,9 +36,9 @@ def lint(files: tuple[Path, ...], strict: bool, as_json: bool) -> int:
     actions and workflows that they use are examined with them. The exit code is 0 where there is no error, else 1.
 
     Errors are what a build would be refused for: unknown keys, expressions that cannot be read or use what their place
-    does not have, needs that cannot be met, and what is not built in. Warnings are what runs, but hardly as meant:
-    properties that do not exist, comparisons that never hold, jobs that never run, scripts that strangers can write
-    a part of.
+    does not have, and needs that cannot be met. Warnings are jobs that fail since they need what is not built in, such
+    as an action of another repository, and what runs, but hardly as meant: properties that do not exist, comparisons
+    that never hold, jobs that never run, scripts that strangers can write a part of.
 
     \b
     Examples:

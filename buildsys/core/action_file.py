@@ -74,7 +74,7 @@ def _steps(reader: TemplateReader, field: Field) -> tuple[Step, ...]:
     if using not in ("composite", ""):
         at = keys["using"]
         message = f"actions of the kind {using[:60]!r} are not built in; there are composite ones"
-        reader.error(at.value, at.path, message, rule=Rule.NOT_BUILT_IN)
+        reader.error(at.value, at.path, message, rule=Rule.UNSUPPORTED)
         return ()
     fields = reader.fields(field.value, field.path, known=("using", "steps"))
     for required in ("using", "steps"):

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from buildsys.core.built_in import lacking_workflow
 from buildsys.core.definition import Call, CallInterface, Job, Workflow
 from buildsys.core.inputs import call_inputs
 from buildsys.core.plan_values import Evaluator, PlanError
@@ -28,7 +29,7 @@ Find = Callable[[str], Workflow | None]
 
 
 def gather(workflow: Workflow, find: Find) -> dict[str, Workflow]:
-    """All workflows that a workflow calls, directly or not, by their paths.
+    """All workflows of the repository that a workflow calls, directly or not, by their paths.
 
     Raises `WorkflowError` with every call that cannot be made: of what does not exist or is not to be called, of
     workflows that call each other in a circle or too deep, or with inputs and secrets that are not theirs.
@@ -72,7 +73,7 @@ def weights(called: Mapping[str, Workflow]) -> Callable[[Job], int]:
         return sum(map(of_job, called[path].jobs.values()))
 
     def of_job(job: Job) -> int:
-        return 1 if job.call is None else 1 + of_path(path_of(job.call))
+        return 1 + of_path(path_of(job.call)) if job.call is not None and _is_here(job.call) else 1
 
     return of_job
 
@@ -104,7 +105,11 @@ def outputs_of(interface: CallInterface, evaluator: Evaluator, key: str) -> dict
 
 
 def _calls(workflow: Workflow) -> Iterator[Job]:
-    return (job for job in workflow.jobs.values() if job.call is not None)
+    return (job for job in workflow.jobs.values() if job.call is not None and _is_here(job.call))
+
+
+def _is_here(call: Call) -> bool:
+    return lacking_workflow(call.uses) is None
 
 
 def _target(

@@ -130,7 +130,7 @@ def _options(reader: TemplateReader, field: Field, *, place: str) -> Template:
     if OPEN in options:
         return options
     if refused := _refused(options, field, place, trusted=True):
-        reader.error(field.value, field.path, refused, rule=Rule.NOT_BUILT_IN)
+        reader.error(field.value, field.path, refused, rule=Rule.UNSUPPORTED)
     elif refused := _refused(options, field, place, trusted=False):
         reader.error(field.value, field.path, refused, rule=Rule.TRUST)
     return options

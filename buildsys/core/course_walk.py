@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
+from buildsys.core.built_in import lacking
 from buildsys.core.course_known import End, Known
 from buildsys.core.decisions import Cancel, Decision, Fail, JobEnd, Result, Rows, Skip, Start
 from buildsys.core.definition import Job
@@ -98,9 +99,10 @@ class Walk:
         return _over(row)
 
     def _jobs(self, made: Spread, cancelled: str) -> End | None:
-        new = tuple(job for job in made.jobs if job.id not in self._rows)
-        if new:
-            self.decisions.append(Start(jobs=new))
+        new = [(job, lacking(job.steps, job.defaults)) for job in made.jobs if job.id not in self._rows]
+        self.decisions += [Fail(id=job.id, name=job.name, message=why) for job, why in new if why]
+        if able := tuple(job for job, why in new if not why):
+            self.decisions.append(Start(jobs=able))
         ends = {job.id: _allowed(job, row) for job in made.jobs if (row := self._rows.get(job.id)) is not None}
         left = [job.id for job in made.jobs if job.id not in ends]
         if reason := cancelled or _failed_fast(made, ends):

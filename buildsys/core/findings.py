@@ -24,7 +24,10 @@ class Rule(StrEnum):
     """A job needs or calls what does not exist or cannot be called, or needs itself."""
 
     NOT_BUILT_IN = "not-built-in"
-    """GitHub runs it, this system does not."""
+    """GitHub has it, this system does not: a job that needs it fails, the others run."""
+
+    UNSUPPORTED = "unsupported"
+    """A part of the language that this system does not have."""
 
     TYPE = "type"
     """A property that does not exist, a comparison that never holds: evaluated, it is empty or false."""
@@ -42,8 +45,8 @@ class Rule(StrEnum):
     """A script that strangers can write a part of."""
 
 
-WARNINGS = frozenset({Rule.TYPE, Rule.USE, Rule.TRUST, Rule.UNREACHABLE, Rule.INJECTION})
-"""What GitHub runs all the same, and so do we: found by `lint`, and no reason to refuse a file."""
+WARNINGS = frozenset({Rule.NOT_BUILT_IN, Rule.TYPE, Rule.USE, Rule.TRUST, Rule.UNREACHABLE, Rule.INJECTION})
+"""What is no reason to refuse a file: found by `lint`."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, order=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from buildsys.core.built_in import lacking_workflow
 from buildsys.core.called_workflows import inputs_of, interface_of, path_of
 from buildsys.core.definition import Call, CallInterface, Defaults, Job, Workflow
 from buildsys.core.expression_tokens import OPEN
@@ -101,6 +102,8 @@ def spread(
         id = scope.id_of(job) if combination is None else f"{scope.id_of(job)}.{index + 1}"
         instances.append(_Instance(id=id, name=_name(scope, job, inner, combination), evaluator=inner))
     if job.call is not None:
+        if lacking := lacking_workflow(job.call.uses):
+            raise PlanError(lacking)
         target = called[path_of(job.call)]
         scopes = tuple(_scope(scope, job, job.call, target, instance) for instance in instances)
         return Spread(scopes=scopes, fail_fast=fail_fast, max_parallel=max_parallel)

@@ -6,6 +6,7 @@ import re
 
 import msgspec
 
+from buildsys.core.built_in import lacking_workflow
 from buildsys.core.container_reading import read_container, read_services
 from buildsys.core.definition import Call, Concurrency, Defaults, Job, Strategy, Template
 from buildsys.core.expression_shapes import ANY, JOB, TEXT, Shape, closed, opened, texts
@@ -194,9 +195,8 @@ class _JobReader:
         uses = reader.text(fields["uses"], expected="a workflow")
         if _LOCAL.fullmatch(uses):
             reader.note_use(fields["uses"], fields)
-        elif _REMOTE.fullmatch(uses):
-            message = f"{uses[:100]!r}: workflows of other repositories are not built in"
-            reader.error(fields["uses"].value, fields["uses"].path, message, rule=Rule.NOT_BUILT_IN)
+        elif _REMOTE.fullmatch(uses) and (lacking := lacking_workflow(uses)):
+            reader.error(fields["uses"].value, fields["uses"].path, lacking, rule=Rule.NOT_BUILT_IN)
         elif uses:
             expected = "expected a workflow of this repository, ./.github/workflows/NAME.yml"
             reader.error(fields["uses"].value, fields["uses"].path, f"{expected}, found {uses[:100]!r}")

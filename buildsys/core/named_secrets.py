@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from buildsys.core.built_in import lacking_workflow
 from buildsys.core.called_workflows import interface_of, path_of
 from buildsys.core.definition import Call, CallInterface, Container, Environment, Job, Step, Uses, Workflow
 from buildsys.core.expression_tokens import OPEN
@@ -63,7 +64,7 @@ def secrets_of_build(workflow: Workflow, called: Mapping[str, Workflow]) -> Secr
         for job in workflow.jobs.values():
             if job.call is None:
                 names |= secrets_of_job(job, workflow)
-            else:
+            elif lacking_workflow(job.call.uses) is None:
                 path = path_of(job.call)
                 names |= secrets_of_call(job.call, interface_of(called[path]), of_called(path), f"jobs.{job.id}")
         return names

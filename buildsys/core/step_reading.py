@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from buildsys.core.built_in import CHECKOUT, DOCKER, SHELLS, lacking_action, lacking_shell
 from buildsys.core.definition import Script, Step, Template, Uses
 from buildsys.core.expression_shapes import STEP as STEP_SHAPE
 from buildsys.core.expression_shapes import Shape
@@ -20,9 +21,6 @@ MAX_MINUTES = 7200
 ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 ID_RULE = "is at most 100 letters, digits, - and _, begins with a letter or _, and not with __, which is reserved"
 
-SHELLS = ("sh", "bash", "python", "node", "zx")
-_SHELLS_ELSEWHERE = ("pwsh", "powershell", "cmd")
-
 _SCRIPT_SHELL = "zx"
 """What `script` is for, as in serverless-cd, unless the step says another `shell`."""
 
@@ -34,7 +32,6 @@ _LATER = ("background", "wait", "wait-all", "cancel")
 _LOCAL = re.compile(r"[.$](?:/(?!\.\.?(?:/|$))[^/\s@]+)*/?")
 _REMOTE = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(?:/[^@\s]+)?@[^@\s]+")
 
-CHECKOUT = "actions/checkout"
 _CHECKOUT_INPUTS = (
     *("clean", "fetch-depth", "fetch-tags", "filter", "github-server-url", "lfs", "path", "persist-credentials"),
     *("ref", "repository", "set-safe-directory", "show-progress", "sparse-checkout", "sparse-checkout-cone-mode"),
@@ -74,8 +71,8 @@ def read_shell(reader: TemplateReader, field: Field, *, place: str | None) -> Te
     if OPEN in shell or not shell:
         return shell
     choice = f"{', '.join(SHELLS)} or a command with {{0}}"
-    if shell in _SHELLS_ELSEWHERE:
-        reader.error(field.value, field.path, f"{shell} is not built in; expected {choice}", rule=Rule.NOT_BUILT_IN)
+    if lacking := lacking_shell(shell):
+        reader.error(field.value, field.path, lacking, rule=Rule.NOT_BUILT_IN)
     elif shell not in SHELLS and "{0}" not in shell:
         hint = reader.suggestion(shell, SHELLS)
         reader.error(field.value, field.path, f"unknown shell {shell[:60]!r}; expected {choice}{hint}")
@@ -181,18 +178,14 @@ class _StepReader:
             else:
                 reader.error(field.value, field.path, "expected a folder of this repository, such as ./actions/greet")
             return f".{uses[1:]}"
-        if uses.startswith("docker://"):
-            message = f"{uses[:100]!r}: Docker actions are not built in; run the image as the job's container"
-            reader.error(field.value, field.path, message, rule=Rule.NOT_BUILT_IN)
-        elif not _REMOTE.fullmatch(uses):
+        if not uses.startswith(DOCKER) and not _REMOTE.fullmatch(uses):
             hint = "; write the version behind it, OWNER/NAME@REF" if "@" not in uses and "/" in uses else ""
             expected = "expected ./PATH or OWNER/NAME[/PATH]@REF"
             reader.error(field.value, field.path, f"{expected}, found {uses[:100]!r}{hint}")
-        elif uses.lower().startswith(f"{CHECKOUT}@"):
-            return CHECKOUT + uses[len(CHECKOUT) :]
+        elif lacking := lacking_action(uses):
+            reader.error(field.value, field.path, lacking, rule=Rule.NOT_BUILT_IN)
         else:
-            known = f"there are {CHECKOUT} and the composite actions of this repository"
-            reader.error(field.value, field.path, f"{uses[:100]!r} is not built in; {known}", rule=Rule.NOT_BUILT_IN)
+            return CHECKOUT + uses[len(CHECKOUT) :]
         return uses
 
     def _check_inputs(self, given: Field) -> None:

@@ -86,7 +86,7 @@ class Reader:
             if field.name in known:
                 found[field.name] = field
             elif field.name in later:
-                self.error(field.key, field.path, "not supported yet", rule=Rule.NOT_BUILT_IN)
+                self.error(field.key, field.path, "not supported yet", rule=Rule.UNSUPPORTED)
             else:
                 self.error(field.key, field.path, f"unknown key{self.suggestion(field.name, [*known, *later])}")
         return found

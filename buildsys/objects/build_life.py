@@ -230,7 +230,9 @@ class BuildLife:
                 self._tell("job_skipped", now, job=id, name=job.name, reason=reason)
                 return True
             case Fail(id=id, name=name, message=message):
-                self._stop_job(self._decide(id, name, now), Outcome.FAILED, now, reason=shown(message))
+                job = self._decide(id, name, now)
+                job.planned = self._course.planned(id)
+                self._stop_job(job, Outcome.FAILED, now, reason=shown(message))
                 return True
             case Cancel(ids=ids, reason=reason):
                 news = [self._order_end(self.jobs[id], now, reason=reason) for id in ids]

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from buildsys.core.built_in import lacking_action
 from buildsys.core.definition import Defaults, Script, Step, Template, Uses
 from buildsys.core.expressions import (
     CaseSensitive,
@@ -165,11 +166,8 @@ class _Preparation:
         around = self._around
         if uses.lower().startswith(CHECKOUT):
             return checkout(given, around.contexts["github"], around.place.workspace)
-        if not uses.startswith("./") and uses != ".":
-            raise Invalid(
-                f"the action {uses[:200]!r} is not built in; there are actions/checkout and the composite actions of "
-                "the workspace, ./PATH"
-            )
+        if lacking := lacking_action(uses):
+            raise Invalid(lacking)
         action, path = read_action(around.workspace, uses)
         self._key = "inputs"
         inputs, warnings = input_values(action, given, self._contexts, around.status)

@@ -295,3 +295,18 @@ async def _until_state(bench: Bench, build: UUID, job: str, state: str) -> None:
         return (await states(bench, build))[job] == state
 
     await until(holds)
+
+
+async def test_a_job_that_needs_what_is_not_built_in_fails_alone(bench: Bench, one: Objects) -> None:
+    build = await started(
+        bench,
+        one,
+        "a: {strategy: {matrix: {x: [1, 2]}}, continue-on-error: true, runs-on: linux,\n"
+        "      steps: [{uses: actions/setup-python@v5}]}\n  b: {STEPS}",
+    )
+    assert await states(bench, build) == {"a.1": "failed", "a.2": "failed", "b": "queued"}
+    await (await took(one)).report(*ended())
+    found = await check(bench, build)
+    reason = "actions/setup-python@v5 is not built in; do its work in a 'run' step"
+    assert [job.reason.startswith(reason) for job in found.jobs if job.reason] == [True, True]
+    assert found.outcome == Outcome.SUCCESS

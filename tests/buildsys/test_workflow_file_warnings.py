@@ -146,6 +146,8 @@ QUIET = [
     job("strategy: {matrix: {a: [1], include: [{b: 2}]}}, env: {A: '${{ matrix.b }}${{ matrix.a }}'}"),
     job("strategy: {matrix: {a: [1, x, '${{ vars.A }}']}}, env: {A: '${{ matrix.a == ''x'' }}'}"),
     workflow("a: {runs-on: x, steps: [run: x], if: always()}"),
+    step("run: x, shell: 'pwsh -File {0}'"),
+    step("uses: Actions/Checkout@main"),
     workflow("a: {runs-on: x, steps: [run: x], if: true || false}"),
     workflow("a: {runs-on: x, steps: [run: x], if: '!cancelled() && (github.ref || false)'}"),
     workflow(
@@ -157,7 +159,28 @@ QUIET = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), cases(CONTEXTS | TRUST | UNREACHABLE | INJECTION))
+NOT_BUILT_IN: Table = {
+    "what GitHub would fetch is not built in, and the way out is said": [
+        (
+            step("uses: ‸actions/setup-python@v5"),
+            "actions/setup-python@v5 is not built in; do its work in a 'run' step",
+        ),
+        (step("uses: ‸actions/checkout/sub@v4"), "actions/checkout/sub@v4 is not built in"),
+        (step("uses: ‸docker://alpine:3"), "docker://alpine:3 is not built in; run the image as the job's 'container'"),
+        (
+            workflow("a: {uses: ‸o/r/.github/workflows/b.yml@v1}"),
+            "o/r/.github/workflows/b.yml@v1 is not built in; copy that workflow",
+        ),
+    ],
+    "what GitHub's runners have is not built in": [
+        (step("run: x, shell: ‸pwsh"), "the shell pwsh is not built in; use sh, bash, python, node, zx or a command"),
+        (step("run: x, shell: ‸cmd"), "the shell cmd is not built in"),
+        (job("defaults: {run: {shell: ‸powershell}}"), "the shell powershell is not built in"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), cases(CONTEXTS | TRUST | UNREACHABLE | INJECTION | NOT_BUILT_IN))
 def test_what_is_hardly_meant(text: str, expected: str) -> None:
     check_one(text, expected, severity="warning")
 
