@@ -11,7 +11,9 @@
     │   └── NoSuchCommit          422  it could, and has no such branch or commit
     ├── DriverError               502  the engine refused or failed
     │   ├── ImageUnusable              the image is missing or cannot run steps
-    │   ├── ServiceFailed              a service of a job does not start or is not healthy
+    │   ├── ContainerRefused           the job asks of its containers what cannot be had here
+    │   │   ├── ImageNotBuilt          the project's own files make no image
+    │   │   └── ServiceFailed          a service of the job does not start or is not healthy
     │   └── ContainerAlive             something of a removed container could not be proven gone
     ├── Unavailable               503  a part of the system is away; try again
     └── SetupError                500  the installation is wrong; says the way out
@@ -93,7 +95,17 @@ class ImageUnusable(DriverError):
     code = "image_unusable"
 
 
-class ServiceFailed(DriverError):
+class ContainerRefused(DriverError):
+    """The job's own doing, not ours: it fails."""
+
+    code = "container_refused"
+
+
+class ImageNotBuilt(ContainerRefused):
+    code = "image_not_built"
+
+
+class ServiceFailed(ContainerRefused):
     code = "service_failed"
 
 

@@ -24,16 +24,24 @@ from aiodocker.containers import DockerContainer
 from msgspec.structs import replace
 
 from buildsys.adapters.docker_build import BuildSite, ImageBuilds
-from buildsys.adapters.docker_container import NAME_LABEL, NO_FOLDER, container_config, refusal, stop_reason
+from buildsys.adapters.docker_container import (
+    KILL,
+    NAME_LABEL,
+    NO_FOLDER,
+    TOOLS,
+    container_config,
+    refusal,
+    stop_reason,
+)
 from buildsys.adapters.docker_engine import CONFLICT, DEFAULT_SOCKET, NOT_FOUND, Engine, EngineRefused, together
 from buildsys.adapters.docker_folder import listens, make_control, make_removable
 from buildsys.adapters.docker_image import Images
 from buildsys.adapters.docker_network import JobNetwork, ServiceNetwork
 from buildsys.adapters.docker_options import ROOT, aliases
-from buildsys.adapters.docker_removal import labeled, remove_containers
+from buildsys.adapters.docker_removal import KILLED, labeled, remove_containers
 from buildsys.adapters.docker_services import Services, ServiceStarter, services_label, services_of
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Equipment, unheard
-from buildsys.errors import DriverError, ImageUnusable
+from buildsys.errors import ContainerAlive, DriverError, ImageUnusable
 
 READY = 20.0
 """Seconds in which the init must listen once the engine has started it; it takes milliseconds."""
@@ -105,18 +113,16 @@ class DockerDriver:
         return None if info is None else _status(info)
 
     async def terminate(self, name: str) -> None:
-        container = self._engine.client.containers.container(name)
+        # The signal passes by the container's first process, and the init ignores it.
+        await self._run_within(name, "sh", "-c", "kill -TERM -1")
+
+    async def kill(self, name: str) -> None:
         try:
-            # As the image's user: root with the capability to reach all, or the one user that there can be. The signal
-            # passes by the container's first process, and the init ignores it.
-            order = await self._engine.find(container.exec(["sh", "-c", "kill -TERM -1"]))
-            if order is not None:
-                await self._engine.ask(order.start(detach=True))
-                while (await self._engine.ask(order.inspect()))["Running"]:  # noqa: ASYNC110  the engine's to know
-                    await asyncio.sleep(0.01)
-        except EngineRefused as error:
-            if error.http_status not in (NOT_FOUND, CONFLICT):  # gone meanwhile, or not running: nothing to end
-                raise
+            async with asyncio.timeout(KILLED):
+                if await self._run_within(name, "sh", "-c", KILL, "buildsys", *TOOLS):
+                    raise ContainerAlive(f"processes of the container {name} cannot be killed")
+        except TimeoutError as error:
+            raise ContainerAlive(f"processes of the container {name} are still there after {KILLED:g} s") from error
 
     async def remove(self, spec: ContainerSpec) -> None:
         info = await self._show(spec.name)
@@ -147,6 +153,26 @@ class DockerDriver:
         """What the engine says of the container of this very name, None where it is none of ours."""
         info = await self._engine.find(self._engine.client.containers.container(name).show())
         return info if info is not None and info["Config"]["Labels"].get(NAME_LABEL) == name else None
+
+    async def _run_within(self, name: str, *command: str) -> int:
+        """Run a command in the container to its end: its exit status, 0 where no such container runs.
+
+        As the image's user: root with the capability to reach all, or the one user that there can be.
+        """
+        try:
+            order = await self._engine.find(self._engine.client.containers.container(name).exec([*command]))
+            if order is None:
+                return 0
+            await self._engine.ask(order.start(detach=True))
+            while True:
+                found = await self._engine.ask(order.inspect())
+                if not found["Running"]:
+                    return int(found["ExitCode"] or 0)
+                await asyncio.sleep(0.01)
+        except EngineRefused as error:
+            if error.http_status in (NOT_FOUND, CONFLICT):  # gone meanwhile, or not running
+                return 0
+            raise
 
     async def _create(self, spec: ContainerSpec, progress: Callable[[str], None]) -> None:
         if spec.image is None:

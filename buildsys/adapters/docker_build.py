@@ -26,7 +26,7 @@ from buildsys.adapters.docker_dockerfile import check_triggers, read_dockerfile
 from buildsys.adapters.docker_engine import Engine, EngineRefused
 from buildsys.adapters.docker_image import Images
 from buildsys.core.driver import ImageBuild, Limits
-from buildsys.errors import ImageUnusable
+from buildsys.errors import ImageNotBuilt
 
 _LONGEST_DOCKERFILE = 1 << 20
 _LONGEST_LINE = 2000
@@ -53,10 +53,13 @@ class ImageBuilds:
         self._running: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def build(self, build: ImageBuild, site: BuildSite, progress: Callable[[str], None]) -> str:
-        """The image's name. `progress` gets what the build prints. Raises `ImageUnusable`."""
+        """The image's name; `progress` gets what the build prints.
+
+        Raises `ImageNotBuilt`, and `ImageUnusable` for an image that it starts from.
+        """
         context = _inside(site.workspace, build.context)
         if not context.is_dir():
-            raise ImageUnusable(f"an image's context is a folder, and {build.context!r} is none")
+            raise ImageNotBuilt(f"an image's context is a folder, and {build.context!r} is none")
         text = _text(_inside(site.workspace, build.dockerfile), build.dockerfile)
         bases = read_dockerfile(text, build.arguments)
         name = f"buildsys-build:{await asyncio.to_thread(_digest, build, text, context)}"
@@ -72,7 +75,7 @@ class ImageBuilds:
             try:
                 await self._run(name, build, site, (text, context), progress)
             except EngineRefused as error:
-                raise ImageUnusable(f"the image of {build.dockerfile} cannot be built: {error.text}") from error
+                raise ImageNotBuilt(f"the image of {build.dockerfile} cannot be built: {error.text}") from error
         return name
 
     async def _run(
@@ -94,7 +97,7 @@ class ImageBuilds:
         async with aclosing(self._engine.build(_archive(*content), options)) as reports:
             async for report in reports:
                 if "error" in report:
-                    raise ImageUnusable(f"the image of {build.dockerfile} cannot be built: {report['error']}")
+                    raise ImageNotBuilt(f"the image of {build.dockerfile} cannot be built: {report['error']}")
                 for line in str(report.get("stream", "")).splitlines():
                     progress(line[:_LONGEST_LINE])
 
@@ -104,7 +107,7 @@ def _inside(workspace: Path, path: str) -> Path:
     root = workspace.resolve()
     found = (root / path).resolve()
     if not found.is_relative_to(root):
-        raise ImageUnusable(f"{path!r} leads out of the workspace")
+        raise ImageNotBuilt(f"{path!r} leads out of the workspace")
     return found
 
 
@@ -115,8 +118,8 @@ def _text(file: Path, shown: str) -> str:
         if len(content) <= _LONGEST_DOCKERFILE:
             return content.decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        raise ImageUnusable(f"the Dockerfile {shown!r} cannot be read: {error}") from None
-    raise ImageUnusable(f"the Dockerfile {shown!r} is longer than {_LONGEST_DOCKERFILE} bytes")
+        raise ImageNotBuilt(f"the Dockerfile {shown!r} cannot be read: {error}") from None
+    raise ImageNotBuilt(f"the Dockerfile {shown!r} is longer than {_LONGEST_DOCKERFILE} bytes")
 
 
 def _digest(build: ImageBuild, text: str, context: Path) -> str:

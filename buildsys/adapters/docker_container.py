@@ -11,6 +11,7 @@ from buildsys.core.driver import ContainerSpec, Limits
 NAME_LABEL = "buildsys.container"
 """The job's name, on its container and on all that stands beside it."""
 INIT = Path(__file__).with_name("init.sh").read_text()
+KILL = Path(__file__).with_name("kill.sh").read_text()
 TOOLS = ("cat", "dd", "ls", "mkdir", "mkfifo", "mv", "sleep")
 """What init.sh uses beside `sh`. Every image of a Linux distribution has them: coreutils or busybox."""
 

@@ -13,7 +13,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 
-from buildsys.errors import ImageUnusable
+from buildsys.errors import ImageNotBuilt
 
 _OTHER_ESCAPE = re.compile(r"\s*#\s*escape\s*=\s*[^\\\s]", re.IGNORECASE)
 _PLAIN_PATH = re.compile(r"[^:$\\\"'`]+")
@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::(?P<sign>[-+])(?P<other>[^}]*
 
 
 def read_dockerfile(text: str, arguments: Mapping[str, str]) -> list[str]:
-    """The images that the file starts from. Raises `ImageUnusable` for what it may not do."""
+    """The images that the file starts from. Raises `ImageNotBuilt` for what it may not do."""
     images: list[str] = []
     stages = {"scratch"}
     values: dict[str, str] = {}
@@ -43,14 +43,14 @@ def read_dockerfile(text: str, arguments: Mapping[str, str]) -> list[str]:
 
 
 def check_instruction(word: str, rest: str) -> None:
-    """Raises `ImageUnusable` for an ADD, now or in a later build, of what is no file of the context."""
+    """Raises `ImageNotBuilt` for an ADD, now or in a later build, of what is no file of the context."""
     if word == "ONBUILD":
         inner, _, rest = _parted(rest)
         check_instruction(inner, rest)
     elif word == "ADD":
         for source in _words(_FLAGS.sub("", rest))[:-1]:
             if not _PLAIN_PATH.fullmatch(source):
-                raise ImageUnusable(f"ADD {source[:80]}: only files of the context can be added; fetch others with RUN")
+                raise ImageNotBuilt(f"ADD {source[:80]}: only files of the context can be added; fetch others with RUN")
 
 
 def check_triggers(image: str, triggers: list[str]) -> None:
@@ -59,8 +59,8 @@ def check_triggers(image: str, triggers: list[str]) -> None:
         word, _, rest = _parted(trigger)
         try:
             check_instruction(word, rest)
-        except ImageUnusable as error:
-            raise ImageUnusable(f"the image {image} wants in every build: {error}") from None
+        except ImageNotBuilt as error:
+            raise ImageNotBuilt(f"the image {image} wants in every build: {error}") from None
 
 
 def _instructions(text: str) -> Iterator[tuple[str, str]]:
@@ -68,7 +68,7 @@ def _instructions(text: str) -> Iterator[tuple[str, str]]:
     lines = iter(text.split("\n"))
     for line in lines:
         if _OTHER_ESCAPE.match(line):
-            raise ImageUnusable("a Dockerfile's escape character other than \\ is not built in")
+            raise ImageNotBuilt("a Dockerfile's escape character other than \\ is not built in")
         whole = line.strip()
         if not whole or whole.startswith("#"):
             continue
@@ -97,7 +97,7 @@ def _declared(rest: str) -> Iterator[tuple[str, str]]:
     try:
         words = shlex.split(rest)
     except ValueError:
-        raise ImageUnusable(f"ARG {rest[:80]}: a quote is not closed") from None
+        raise ImageNotBuilt(f"ARG {rest[:80]}: a quote is not closed") from None
     for each in words:
         name, _, value = each.partition("=")
         yield name, value

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from buildsys.core.driver import Equipment
-from buildsys.errors import DriverError
+from buildsys.errors import ContainerRefused
 
 ROOT = "/buildsys"
 """Where a job's container has its folder."""
@@ -32,27 +32,29 @@ _DEVICE = re.compile(r"(?P<host>/[^:]+)(?::(?P<inside>/[^:]+))?(?::(?P<rights>[r
 def equip(config: Config, equipment: Equipment, *, trusted: bool) -> None:
     """Add variables, options and volumes to the body of a `containers/create`, whose `HostConfig` has its limits.
 
-    Raises `DriverError` for an option or volume that is not allowed, or whose value cannot be read.
+    Raises `ContainerRefused` for an option or volume that is not allowed, or whose value cannot be read.
     """
     config["Env"] = [*(f"{name}={value}" for name, value in equipment.env.items()), *config.get("Env", ())]
     rules = {**_RULES, **_TRUSTED_RULES} if trusted else _RULES
     for option in equipment.options:
         name, value = _split(option)
         if name not in rules:
-            raise DriverError(f"the container option --{name[:40]} is not built in, or not allowed for this project")
+            raise ContainerRefused(
+                f"the container option --{name[:40]} is not built in, or not allowed for this project"
+            )
         try:
             rules[name](config, value)
         except ValueError as error:
-            raise DriverError(f"the container option --{name}: {error}") from None
+            raise ContainerRefused(f"the container option --{name}: {error}") from None
     # A name that is there twice means one thing to a shell and another to a program: the last of each is kept.
     config["Env"] = list({entry.partition("=")[0]: entry for entry in config["Env"]}.values())
     if equipment.volumes and not trusted:
-        raise DriverError("volumes reach out of the container: an administrator must trust the project first")
+        raise ContainerRefused("volumes reach out of the container: an administrator must trust the project first")
     for volume in equipment.volumes:
         try:
             _volume(config, volume)
         except ValueError as error:
-            raise DriverError(f"the volume {volume[:80]!r}: {error}") from None
+            raise ContainerRefused(f"the volume {volume[:80]!r}: {error}") from None
 
 
 def aliases(equipment: Equipment) -> list[str]:

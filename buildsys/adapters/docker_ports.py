@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from buildsys.core.driver import ServiceSpec
-from buildsys.errors import DriverError
+from buildsys.errors import ContainerRefused
 
 _PORT = re.compile(r"(?:(?P<local>\d{1,5}):)?(?P<inner>\d{1,5})(?:/(?P<protocol>tcp|udp))?")
 _LARGEST = 65535
@@ -29,7 +29,7 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
 def local_ports(services: Sequence[ServiceSpec]) -> list[Port]:
     """The ports that are asked for. Where the choice is left to us it is the service's own, if that is free.
 
-    Raises `DriverError` for one that cannot be, or that two services want.
+    Raises `ContainerRefused` for one that cannot be, or that two services want.
     """
     wanted = [(service.name, *_read(text, service.name)) for service in services for text in service.ports]
     taken: dict[tuple[int, str], str] = {}
@@ -37,7 +37,7 @@ def local_ports(services: Sequence[ServiceSpec]) -> list[Port]:
         if local is not None:
             other = taken.setdefault((local, protocol), service)
             if other != service:
-                raise DriverError(f"the services {other} and {service} both want port {local} of localhost")
+                raise ContainerRefused(f"the services {other} and {service} both want port {local} of localhost")
     ports = []
     for service, local, inner, protocol in wanted:
         if local is None:
@@ -54,5 +54,5 @@ def _read(text: str, service: str) -> tuple[int | None, int, str]:
     found = _PORT.fullmatch(text)
     numbers = [int(found[name]) for name in ("local", "inner") if found[name]] if found else []
     if found is None or not all(1 <= number <= _LARGEST for number in numbers):
-        raise DriverError(f"the service {service}: expected a port such as 5432 or 8080:80, found {text[:60]!r}")
+        raise ContainerRefused(f"the service {service}: expected a port such as 5432 or 8080:80, found {text[:60]!r}")
     return numbers[0] if found["local"] else None, numbers[-1], found["protocol"] or "tcp"

@@ -21,7 +21,7 @@ from buildsys.adapters.docker_network import ServiceNetwork
 from buildsys.adapters.docker_options import aliases, equip
 from buildsys.adapters.docker_ports import local_ports
 from buildsys.core.driver import ContainerSpec, ServiceSpec, ServiceStatus
-from buildsys.errors import DriverError, ImageUnusable, ServiceFailed
+from buildsys.errors import ContainerRefused, DriverError, ImageUnusable, ServiceFailed
 
 ASIDE_LABEL = "buildsys.beside"
 """On every container of a job but its own: what it is there for."""
@@ -67,7 +67,7 @@ class ServiceStarter:
         ports = local_ports(spec.services)
         for service in spec.services:
             if not _NAME.fullmatch(service.name):
-                raise DriverError(f"a service cannot be called {service.name[:60]!r}")
+                raise ContainerRefused(f"a service cannot be called {service.name[:60]!r}")
         network, keeper = await together(self._network.ensure(spec.name), self._keep(spec))
         starting = (self._start(spec, service, keeper, network, shared, progress) for service in spec.services)
         ids = await together(*starting)

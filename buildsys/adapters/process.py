@@ -9,7 +9,8 @@ What isolates a job is what the host has to give:
 
 `Limits.memory` holds for each process by itself (RLIMIT_DATA: what it has written to, not what it reserved),
 `Limits.pids` only where there is a user or a sandbox for the kernel to count in, `Limits.cpus` not at all. Images are
-not used, nor what goes with them (variables, options): steps run with the programs of this host. Services are refused.
+not used, nor what goes with them (options): steps run with the programs of this host. Services, volumes and images that
+are to be built are refused.
 
 Containers outlive the runner, unless a service manager ends a service by its control group: for systemd, whose default
 that is, set `KillMode=process`.
@@ -33,10 +34,10 @@ import msgspec
 from buildsys.adapters import process_tree as tree
 from buildsys.adapters.process_client import ZygoteClient
 from buildsys.adapters.process_sandbox import command
-from buildsys.adapters.process_supervisor import MARK
+from buildsys.adapters.process_supervisor import KILL_ORDER, MARK
 from buildsys.adapters.process_users import claim, holds, is_reachable, jobs_folder, release
 from buildsys.core.driver import ContainerSpec, ContainerStatus, unheard
-from buildsys.errors import ContainerAlive, DriverError
+from buildsys.errors import ContainerAlive, ContainerRefused, DriverError
 
 __all__ = ["ProcessDriver", "jobs_folder"]
 
@@ -80,11 +81,10 @@ class ProcessDriver:
         """Why there is no sandbox, once that is known."""
 
     async def prepare(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerSpec:
-        """Nothing to prepare: says what a job may miss. Raises `DriverError` for services."""
-        _refuse_services(spec)
-        if spec.image is not None or spec.build is not None:
-            image = spec.image or "an image of its own"
-            progress(f"The process driver does not use images: steps run on this host, not in {image}")
+        """Nothing to prepare: says what a job may miss. Raises `ContainerRefused` for what only an engine can give."""
+        _refuse(spec)
+        if spec.image is not None:
+            progress(f"The process driver does not use images: steps run on this host, not in {spec.image}")
         if not await self._has_sandbox():
             progress(f"Steps run without a sandbox: {self.no_sandbox}")
         return spec
@@ -92,7 +92,7 @@ class ProcessDriver:
     async def start(self, spec: ContainerSpec, progress: Callable[[str], None] = unheard) -> ContainerStatus:  # noqa: ARG002
         if not NAME.fullmatch(spec.name):
             raise DriverError(f"a container cannot be called {spec.name!r}")
-        _refuse_services(spec)
+        _refuse(spec)
         if status := await self.inspect(spec.name):
             return status
         record = self._path(spec.name)
@@ -131,6 +131,24 @@ class ProcessDriver:
         record = self._record(name)
         if record and (pidfd := _signal(record, signal.SIGTERM)) is not None:
             os.close(pidfd)
+
+    async def kill(self, name: str) -> None:
+        record = self._record(name)
+        if record is None:
+            return
+        order = self._path(name).with_suffix(KILL_ORDER)
+        order.touch()
+        if (pidfd := _signal(record, signal.SIGUSR2)) is None:
+            return
+        os.close(pidfd)
+        try:
+            async with asyncio.timeout(END_DEADLINE):
+                while True:
+                    if not order.exists() or tree.identity(record.pid) != record.identity:
+                        return
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            raise ContainerAlive(f"processes of container {name} cannot be killed") from None
 
     async def remove(self, spec: ContainerSpec) -> None:
         record = self._record(spec.name)
@@ -217,7 +235,8 @@ class ProcessDriver:
     def _forget(self, record: Path, uid: int | None) -> None:
         if uid is not None:
             release(uid, record)
-        record.with_suffix(END).unlink(missing_ok=True)
+        for suffix in (KILL_ORDER, END):
+            record.with_suffix(suffix).unlink(missing_ok=True)
         record.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
@@ -238,10 +257,15 @@ class ProcessDriver:
             return "supervisor_lost"
 
 
-def _refuse_services(spec: ContainerSpec) -> None:
-    if spec.services:
-        names = ", ".join(service.name for service in spec.services)
-        raise DriverError(f"services need the docker driver; this job has {names}")
+def _refuse(spec: ContainerSpec) -> None:
+    wanted = [f"the service {service.name}" for service in spec.services]
+    wanted += ["an image of the project's own Dockerfile"] if spec.build is not None else []
+    wanted += ["volumes"] if spec.volumes else []
+    if wanted:
+        raise ContainerRefused(
+            f"this job needs the docker driver, for {', '.join(wanted)}, and its runner has the process driver: "
+            "add 'docker' to the job's runs-on where there is a runner with it, or start this one with --driver docker"
+        )
 
 
 def _make_probe(probe: Path) -> Path:

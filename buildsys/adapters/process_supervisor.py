@@ -1,9 +1,10 @@
 """The init of a process container: one small process a job, which outlives runner and zygote.
 
 It runs the steps that are ordered through the job's folder, as `buildsys.core.driver` says, adopts every orphan among
-their children (child-subreaper), and ends all of it at the end of its lifetime. Two signals are for it alone: SIGTERM
-is passed on to every process of the job, SIGUSR1 kills them and ends the supervisor. Its last deed is to
-write the reason down, in a file beside the driver's record, once no process of the job is left.
+their children (child-subreaper), and ends all of it at the end of its lifetime. Three signals are for it alone: SIGTERM
+is passed on to every process of the job, SIGUSR2 kills them, and SIGUSR1 kills them and ends the supervisor. That they
+are killed it says by removing the driver's order, a file beside the driver's record. Its last deed is to write the
+reason down, in another one, once no process of the job is left.
 
 Run by root it works under two identities. Its real user stays root, so that no job can signal or trace it. Its
 effective user is the job's, so that nothing a job puts into the folder (a link, for instance) opens us a door that is
@@ -22,6 +23,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,13 +36,15 @@ MARK = "BUILDSYS_CONTAINER"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OPEN_FILES = 65536
 ORDER_LIMIT = 20
-SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 ROUNDS = 100
 """How often a terminated job is looked at again: one that answers SIGTERM with new processes need never be done."""
 ROUND = 0.05
 SANDBOX_DEADLINE = 2.0
 """Seconds that the kernel may need to clear a pid namespace whose first process was killed."""
 END_DEADLINE = 30.0
+KILL_DEADLINE = 5.0
+KILL_ORDER = ".kill"
 LIFETIME_OVER = "its lifetime is over"
 
 
@@ -164,6 +168,8 @@ class Supervisor:
         numbers = os.read(self._signals, 4096)
         if signal.SIGUSR1 in numbers:
             self._end("removed")
+        if signal.SIGUSR2 in numbers:
+            self._kill()
         if signal.SIGTERM in numbers:
             self._terminate()
         for pid, status in _reap():
@@ -188,6 +194,34 @@ class Supervisor:
             if not fresh:
                 break
 
+    def _kill(self) -> None:
+        """Kill all that is there and go on; the order goes when none of it runs any more."""
+        deadline = time.monotonic() + KILL_DEADLINE
+        while self._others():
+            if time.monotonic() > deadline:
+                return
+            tree.kill(self._others)
+            time.sleep(0.002)
+        if self._record:
+            with self._as_ourselves():
+                self._record.with_suffix(KILL_ORDER).unlink(missing_ok=True)
+
+    def _others(self) -> set[int]:
+        """What runs of the job, but for what holds its sandbox."""
+        holders = self._sandbox.pids if self._sandbox else set()
+        return {pid for pid in tree.descendants(os.getpid()) - holders if tree.identity(pid)}
+
+    @contextlib.contextmanager
+    def _as_ourselves(self) -> Iterator[None]:
+        """With the rights to what is the driver's."""
+        if self._uid is not None:
+            os.seteuid(0)
+        try:
+            yield
+        finally:
+            if self._uid is not None:
+                os.seteuid(self._uid)
+
     def _end(self, reason: str) -> NoReturn:
         """Leave no process, then say so. A process that the kernel does not let go keeps us from saying it."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -203,10 +237,9 @@ class Supervisor:
         for step in self._steps.values():
             with contextlib.suppress(OSError):  # the job may have left no room for its last words
                 step.drain()
-        if self._uid is not None:
-            os.seteuid(0)
-        if self._record and not _has_children():
-            _put(self._record.with_suffix(".end"), reason)
+        with self._as_ourselves():
+            if self._record and not _has_children():
+                _put(self._record.with_suffix(".end"), reason)
         os._exit(0)
 
     def _kill_user(self) -> None:

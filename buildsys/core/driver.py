@@ -158,6 +158,13 @@ class Driver(Protocol):
     async def terminate(self, name: str) -> None:
         """Ask everything in the container but its init to end: SIGTERM to the whole tree, setsid children included."""
 
+    async def kill(self, name: str) -> None:
+        """Kill everything in the container but its init, and return once it is gone.
+
+        A step that takes pains to look like the init may stay at the first call; called again once that step has its
+        status, nothing of it stays. Raises `ContainerAlive` for what would not go.
+        """
+
     async def remove(self, spec: ContainerSpec) -> None:
         """Kill what still runs, remove the container and its services, and return once all of it is proven gone.
 

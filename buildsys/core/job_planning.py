@@ -153,6 +153,7 @@ def _planned(scope: Scope, job: Job, instance: _Instance, settings: PlanSettings
         secrets=tuple(sorted(secrets.required | secrets.optional)),
         optional_secrets=tuple(sorted(secrets.optional)),
         passed_secrets=scope.passed,
+        trusted=settings.trusted,
     )
 
 

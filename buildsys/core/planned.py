@@ -59,6 +59,8 @@ class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
     `secrets` are the names, in upper case, of the project's secrets that the job uses; those in `optional_secrets` may
     be missing, and are empty then. In a called workflow `passed_secrets` make the `secrets` that it sees of them: the
     outermost call first, each over what the one before it made; `GITHUB_TOKEN` is passed on by itself.
+
+    The containers of a `trusted` job may reach out to the host, as far as they say so.
     """
 
     id: str
@@ -77,3 +79,4 @@ class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()
     optional_secrets: tuple[str, ...] = ()
     passed_secrets: tuple[PassedSecrets, ...] = ()
+    trusted: bool = False

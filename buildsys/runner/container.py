@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from buildsys.core.driver import ContainerSpec, Driver
+from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver
 from buildsys.errors import ContainerAlive, DriverError
 from buildsys.runner.folder import JobFolder
 from buildsys.runner.pace import Pace, backoff
 
 REMOVE_WITHIN = 60.0
 """Seconds for which an engine that is away may come back and remove a container, before that is an error of the job."""
+
+KILL_WITHIN = 30.0
+"""Seconds in which a step that is killed must have its status; the init takes some for the end of its log."""
 
 DELETE_WITHIN = 10.0
 """Seconds that a runner which is to stop waits for the removal of a folder."""
@@ -28,13 +31,13 @@ class JobContainer:
         self._folder = folder
         self._removed = False
 
-    async def start(self, progress: Callable[[str], None]) -> str:
-        """Have the images, the services and the container, and return the container's id."""
+    async def start(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerStatus:
+        """Have its images and services, and then itself: `spec` is its own with all that it is equipped with."""
         self._removed = False
-        ready = await self._driver.prepare(self._spec, progress)
+        ready = await self._driver.prepare(spec, progress)
         container = await self._driver.start(ready, progress)
         progress(f"Container started by the {self._driver.name} driver")
-        return container.id
+        return container
 
     async def lost(self) -> str | None:
         """Why it no longer runs; None while it does, or while the engine does not say."""
@@ -55,6 +58,21 @@ class JobContainer:
                     await self._driver.terminate(self._spec.name)
                 while self._folder.is_started(step) and self._folder.status(step) is None:
                     await pace.wait()
+
+    async def kill(self, step: int) -> bool:
+        """Leave nothing of a step, nor of what else runs beside the init; False where that is not certain."""
+        pace = Pace()
+        try:
+            async with asyncio.timeout(KILL_WITHIN):
+                while True:
+                    is_over = self._folder.status(step) is not None
+                    await self._driver.kill(self._spec.name)
+                    if is_over:  # before it was killed: then nothing could pass for a part of the init
+                        return True
+                    while self._folder.status(step) is None:
+                        await pace.wait()
+        except (DriverError, TimeoutError):
+            return False
 
     async def remove(self) -> str | None:
         """Remove it and return None, or why it is still there."""

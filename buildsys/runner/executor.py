@@ -26,19 +26,20 @@ from buildsys.core.assignment import (
     StepStopped,
 )
 from buildsys.core.build import Outcome
-from buildsys.core.driver import ContainerSpec, Driver, Limits
+from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
 from buildsys.core.expressions import ExpressionError
 from buildsys.core.git import redact
-from buildsys.errors import BuildsysError, DriverError
+from buildsys.errors import BuildsysError, ContainerRefused, DriverError
 from buildsys.runner.container import JobContainer
+from buildsys.runner.equipment import equipped, job_context
 from buildsys.runner.errors import first_error
 from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.git import GitFetch
 from buildsys.runner.identity import Identity
 from buildsys.runner.interruption import Cause, Interrupted, Interruption
+from buildsys.runner.job_source import JobSource
 from buildsys.runner.journal import Begun, Ended, Entry, Journal, Run
 from buildsys.runner.orchestrator import Orchestrator
-from buildsys.runner.removal import remove_tree
 from buildsys.runner.reporter import Reporter, storable
 from buildsys.runner.step_effects import size
 from buildsys.runner.step_run import JobSteps, Overrun
@@ -114,6 +115,11 @@ class Executor:
         )
         self._spec = container_spec(assignment, site=site, folder=self._folder.path, runner=identity.id)
         self._container = JobContainer(driver=driver, spec=self._spec, folder=self._folder)
+        self._source = JobSource(
+            source=assignment.source,
+            private=self._folder.private,
+            git=GitFetch(allow_local=site.allow_local_repositories),
+        )
         self._is_set_up = False
         self._steps: JobSteps | None = None
         self._outputs: dict[str, str] = {}
@@ -167,13 +173,13 @@ class Executor:
             if (cut := _CUT.get(interrupted.cause)) is not None and self._is_set_up:
                 await self._run_last_steps(cut)
             return _ENDS[interrupted.cause]
-        except (ExpressionError, Overrun) as error:
+        except (ExpressionError, Overrun, ContainerRefused) as error:
             return Verdict(outcome=Outcome.FAILED, reason=str(error))
         except BuildsysError as error:
             return Verdict(outcome=Outcome.ERRORED, reason=str(error))
 
     async def _set_up(self, *, kept: bool) -> None:
-        """Commit and container, at the same time; both are looked for before they are made."""
+        """Commit and container; both are looked for before they are made."""
         position = self._assignment.position
         if SETUP in position.stopped:
             if not kept:
@@ -182,6 +188,7 @@ class Executor:
             return
         self._reporter.mark(StepStarted(step=SETUP, at=_now()))
         found = self._situation()
+        spec = equipped(self._spec, found)
         if not kept:
             if position.started:
                 await self._container.remove()
@@ -190,15 +197,13 @@ class Executor:
             try:
                 async with asyncio.TaskGroup() as group:
                     patience = group.create_task(self._say_how_long())
-                    async with asyncio.TaskGroup() as parts:
-                        parts.create_task(self._fetch())
-                        container = parts.create_task(self._start_container())
+                    container = await self._make(spec)
                     patience.cancel()
             except BaseExceptionGroup as errors:
                 raise first_error(errors) from None
-            self._folder.finish_setup(container.result())
+            self._folder.finish_setup(container)
         else:
-            self._container_started(self._folder.container)
+            self._container_started(self._folder.container.id)
         self._reporter.mark(StepStopped(step=SETUP, outcome=Outcome.SUCCESS, exit_code=0, at=_now()))
         self._prepare_steps()
 
@@ -209,21 +214,31 @@ class Executor:
     def _prepare_steps(self) -> None:
         """The set-up is over; tell again what an earlier life told of the steps."""
         found = self._situation()
-        job = {"container": {"id": self._folder.container, "network": ""}, "services": {}}
         self._steps = JobSteps(
-            situation=replace(found, contexts={**found.contexts, "job": job}),
+            situation=replace(found, contexts={**found.contexts, "job": job_context(self._folder.container)}),
             folder=self._folder,
             container=self._container,
             journal=self._journal,
             tell=self._tell,
+            source=self._source,
         )
         self._is_set_up = True
         for entry in self._journal.entries:
             self._tell(entry)
 
-    async def _start_container(self) -> str:
-        container = await self._container.start(self._say)
-        self._container_started(container)
+    async def _make(self, spec: ContainerSpec) -> ContainerStatus:
+        """At the same time, unless the commit is needed to make the container's image."""
+        if spec.build is not None:
+            await self._fetch()
+            return await self._start_container(spec)
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(self._fetch())
+            container = parts.create_task(self._start_container(spec))
+        return container.result()
+
+    async def _start_container(self, spec: ContainerSpec) -> ContainerStatus:
+        container = await self._container.start(spec, self._say)
+        self._container_started(container.id)
         return container
 
     def _container_started(self, container: str) -> None:
@@ -242,13 +257,7 @@ class Executor:
             return
         self._say(f"Fetching {source.commit} from {redact(source.url, source.credential)}")
         began = time.monotonic()
-        near = self._folder.private / "source"
-        await asyncio.to_thread(remove_tree, near)
-        near.mkdir(mode=0o700)
-        fresh = near / "workspace"
-        await GitFetch(allow_local=self._site.allow_local_repositories).checkout(source, fresh)
-        fresh.chmod(0o777)
-        self._folder.adopt_workspace(fresh)
+        self._folder.adopt_workspace(await self._source.commit())
         self._say(f"Checked out {source.commit} in {time.monotonic() - began:.1f} s")
 
     def _say(self, line: str) -> None:
@@ -362,6 +371,7 @@ def container_name(installation: str, assignment: UUID) -> str:
 
 
 def container_spec(assignment: Assignment, *, site: Site, folder: Path, runner: str) -> ContainerSpec:
+    """What is known of the container without evaluating anything: enough to find and to remove it."""
     return ContainerSpec(
         name=container_name(site.installation, assignment.id),
         folder=folder,

@@ -5,7 +5,7 @@
         setup/log              what the set-up says, kept in the shape of a step
         journal                what was decided about the steps, and what came of it
         notes-N                lines of the runner's own behind the log of step N
-        container              the id of the container, once the set-up is over
+        container              the container as it was started, once the set-up is over
         folder/                the job's folder, 0777; there once it is complete
 
 What a container could have touched is hostile. So once it has started, `folder/` is read and written by descriptors
@@ -26,10 +26,14 @@ from uuid import UUID
 
 import msgspec
 
+from buildsys.core.driver import ContainerStatus
 from buildsys.errors import DriverError
 from buildsys.runner.beneath import open_folder, read_bounded
 from buildsys.runner.environment_files import FILES
 from buildsys.runner.removal import remove_tree
+
+FETCHED = "fetched"
+"""What was fetched for a step, in its own folder."""
 
 SETUP = 0
 """The number of the set-up among a job's steps."""
@@ -158,6 +162,12 @@ class JobFolder:
         except OSError as error:
             raise DriverError(f"the image changed the workspace before the first step: {error.strerror}") from error
 
+    def hand_over(self, step: int, source: Path) -> None:
+        """Put what was fetched for a step into its folder, unless an earlier life did. Raises `OSError`."""
+        with self._directory(step) as directory:
+            if not _exists(FETCHED, directory):
+                os.rename(source, FETCHED, dst_dir_fd=directory)
+
     def start(self, step: int) -> bool:
         """Tell the init to run a step; False while it does not listen. It may hear this twice: see `is_started`."""
         try:
@@ -219,13 +229,14 @@ class JobFolder:
                 log.truncate(least)
             log.write(text.encode(errors="replace") + b"\n")
 
-    def finish_setup(self, container: str) -> None:
-        """Remember the container's id, and with it that the set-up is over."""
-        _put(self.private / "container", container)
+    def finish_setup(self, container: ContainerStatus) -> None:
+        """Remember the container, and with it that the set-up is over."""
+        _put(self.private / "container", msgspec.json.encode(container).decode())
 
     @property
-    def container(self) -> str:
-        return (self.private / "container").read_text()
+    def container(self) -> ContainerStatus:
+        """As it was when the set-up was over."""
+        return msgspec.json.decode((self.private / "container").read_bytes(), type=ContainerStatus)
 
     def delete(self) -> None:
         """Remove all of it, whatever the job made of its part. Raises `OSError` for what cannot be removed."""

@@ -21,11 +21,12 @@ from msgspec.structs import replace
 
 from buildsys.core.build import Outcome
 from buildsys.core.expressions import ExpressionError
-from buildsys.errors import BuildsysError, DriverError
+from buildsys.errors import BuildsysError, DriverError, SourceError
 from buildsys.runner.container import JobContainer
 from buildsys.runner.folder import JobFolder
 from buildsys.runner.hash_files import FileHasher
 from buildsys.runner.job_contexts import WORDS, text, told
+from buildsys.runner.job_source import JobSource
 from buildsys.runner.journal import FIRST_WITHIN, Begun, Compose, Ended, Entry, Journal, Run, Say
 from buildsys.runner.local_actions import STEP_CONTEXTS
 from buildsys.runner.pace import Pace
@@ -50,7 +51,7 @@ _Entry = TypeVar("_Entry", Begun, Ended)
 
 
 class Overrun(BuildsysError):
-    """A step went on after its time limit, whoever asked it to end."""
+    """A step, or what it began, went on after it was killed."""
 
 
 class JobSteps:
@@ -64,12 +65,14 @@ class JobSteps:
         container: JobContainer,
         journal: Journal,
         tell: Callable[[Entry], None],
+        source: JobSource,
     ) -> None:
         self._situation = situation
         self._folder = folder
         self._container = container
         self._journal = journal
         self._tell = tell
+        self._source = source
         place = situation.place
         self._hasher = FileHasher(folder=folder.path / "workspace", seen_at=PurePosixPath(place.workspace))
         self._cut: Outcome | None = None
@@ -170,14 +173,30 @@ class JobSteps:
             return await self._end_process(begun, self._cut, lines)
         if not self._folder.is_started(begun.number):
             try:
-                self._folder.add_step(begun.number, begun.work.program, log_limit=self._situation.log_limit)
-            except OSError as error:
-                raise DriverError(f"the job changed the folder of its steps: {error.strerror}") from error
+                await self._add_step(begun, begun.work)
+            except SourceError as error:
+                lines.append(f"buildsys: error: {error}")
+                return _ended(begun, Outcome.FAILED)
         status = await self._status(begun)
         if status is None:
             lines.append("buildsys: error: the step's time limit was reached")
             return await self._end_process(begun, Outcome.FAILED, lines)
         return await self._left(begun, Outcome.FAILED if status else Outcome.SUCCESS, lines)
+
+    async def _add_step(self, begun: Begun, work: Run) -> None:
+        """Have all that the step needs in its folder. Raises `SourceError` for what cannot be fetched (in time)."""
+        left = None if begun.until is None else max((begun.until - _now()).total_seconds(), 0)
+        try:
+            async with asyncio.timeout(left):
+                fetched = work.fetch and await self._source.revision(work.fetch)
+        except TimeoutError:
+            raise SourceError("the step's time limit was reached") from None
+        try:
+            self._folder.add_step(begun.number, work.program, log_limit=self._situation.log_limit)
+            if fetched:
+                self._folder.hand_over(begun.number, fetched)
+        except OSError as error:
+            raise DriverError(f"the job changed the folder of its steps: {error.strerror}") from error
 
     async def _status(self, begun: Begun) -> int | None:
         """Have the step run, unless it was, and wait for its exit status; None where its time is up before."""
@@ -200,7 +219,7 @@ class JobSteps:
         return status
 
     async def _end_process(self, begun: Begun, outcome: Outcome, lines: list[str]) -> Ended:
-        """Ask a step to end that is cut short, or whose time is up."""
+        """Ask a step to end that is cut short, or whose time is up, and leave nothing of it."""
         number = begun.number
         patience = time.monotonic() + NOT_STARTED
         pace = Pace()
@@ -210,7 +229,9 @@ class JobSteps:
             return _ended(begun, outcome)
         await self._container.terminate(number, grace=self._situation.grace)
         if self._folder.status(number) is None:
-            raise Overrun(f"{begun.name}: the step did not end within {self._situation.grace:g} s of being asked to")
+            lines.append(f"buildsys: the step did not end within {self._situation.grace:g} s of SIGTERM: it is killed")
+        if not await self._container.kill(number):
+            raise Overrun(f"{begun.name}: the step went on after it was killed")
         return await self._left(begun, outcome, lines)
 
     async def _left(self, begun: Begun, outcome: Outcome, lines: list[str]) -> Ended:

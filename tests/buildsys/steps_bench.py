@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from runner_orchestrator import assignment
 
 from buildsys.adapters.process import ProcessDriver, jobs_folder
+from buildsys.core.assignment import Source
 from buildsys.core.build import Outcome
 from buildsys.core.definition import Script, Step, Uses
 from buildsys.core.driver import ContainerSpec
@@ -18,6 +19,8 @@ from buildsys.core.planned import PlannedJob
 from buildsys.core.workflow_file import decode_workflow
 from buildsys.runner.container import JobContainer
 from buildsys.runner.folder import JobFolder
+from buildsys.runner.git import GitFetch
+from buildsys.runner.job_source import JobSource
 from buildsys.runner.journal import Begun, Ended, Entry, Journal
 from buildsys.runner.step_run import JobSteps
 from buildsys.runner.step_scope import situation
@@ -74,9 +77,14 @@ def uses(path: str, **inputs: str) -> Step:
 
 
 class StepsBench:
-    """One job: its folder, container and journal; `files` go into the workspace before the first step."""
+    """One job: its folder, container and journal; `files` go into the workspace before the first step.
 
-    def __init__(self, folder: Path, planned: PlannedJob, files: dict[str, str] | None = None) -> None:
+    `source` is what checkouts of other revisions are of.
+    """
+
+    def __init__(
+        self, folder: Path, planned: PlannedJob, files: dict[str, str] | None = None, *, source: Source | None = None
+    ) -> None:
         self.installation = f"test{uuid4().hex[:12]}"
         self.driver = ProcessDriver(state=folder / "state")
         jobs = jobs_folder(folder / "jobs", installation=self.installation)
@@ -84,6 +92,7 @@ class StepsBench:
         self.folder = JobFolder(jobs=jobs, assignment=uuid4())
         self.planned = planned
         self.files = files or {}
+        self.source = source
         self.secrets = {"TOKEN": "hunter2hunter2"}
         self.grace = 2.0
         self.told: list[Entry] = []
@@ -99,7 +108,7 @@ class StepsBench:
             folder.chmod(0o777)
         self.spec = ContainerSpec(name=f"buildsys-{self.installation}", folder=self.folder.path, lifetime=60.0)
         self.container = JobContainer(driver=self.driver, spec=self.spec, folder=self.folder)
-        await self.container.start(lambda _: None)
+        await self.container.start(self.spec, lambda _: None)
         self.life()
         return self
 
@@ -128,6 +137,7 @@ class StepsBench:
             container=self.container,
             journal=self.journal,
             tell=self.told.append,
+            source=JobSource(source=self.source, private=self.folder.private, git=GitFetch(allow_local=True)),
         )
         return self.steps
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from runner_orchestrator import until
@@ -16,7 +18,6 @@ from test_composite import action
 from buildsys.core.build import Outcome
 from buildsys.runner.environment_files import FileError, read_assignments, read_paths
 from buildsys.runner.journal import Ended, Journal
-from buildsys.runner.step_run import Overrun
 
 SUCCESS, FAILED, SKIPPED, CANCELED = Outcome.SUCCESS, Outcome.FAILED, Outcome.SKIPPED, Outcome.CANCELED
 
@@ -133,13 +134,30 @@ async def test_the_time_limit_of_an_action(tmp_path: Path) -> None:
         assert bench.outcomes == {"1.1": FAILED, "1.2": SKIPPED, "1": FAILED, "2": SUCCESS}
 
 
-async def test_a_step_that_will_not_end(tmp_path: Path) -> None:
-    planned = job("steps:\n  - run: trap '' TERM; echo begun; sleep 30 & wait; sleep 30\n    timeout-minutes: 0.005\n")
+async def test_a_step_that_will_not_end_is_killed_with_all_that_it_left(tmp_path: Path) -> None:
+    token = f"30.{uuid4().int}"
+    orphan = f"setsid sh -c '(exec sleep {token}) & exec sleep {token}' & sleep {token}"
+    planned = job(
+        f"""\
+steps:
+  - run: |
+      trap '' TERM; echo begun; {orphan}; sleep {token}
+    timeout-minutes: 0.005
+  - run: exit 3
+    if: always()
+    continue-on-error: true
+"""
+    )
     async with StepsBench(tmp_path, planned) as bench:
         bench.grace = 0.5
-        with pytest.raises(Overrun, match=r"did not end within 0\.5 s"):
-            await bench.life().run()
-        assert [begun.key for begun in bench.journal.open] == ["1"]
+        assert await bench.life().run() is True
+        assert bench.outcomes == {"1": FAILED, "2": FAILED}
+        assert bench.log(1).splitlines() == [
+            "begun",
+            "buildsys: error: the step's time limit was reached",
+            "buildsys: the step did not end within 0.5 s of SIGTERM: it is killed",
+        ]
+        assert subprocess.run(["pgrep", "-f", token], stdout=subprocess.PIPE).stdout == b""
 
 
 async def test_a_new_life_goes_on_in_the_middle(tmp_path: Path) -> None:

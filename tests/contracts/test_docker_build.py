@@ -21,7 +21,7 @@ from services import Launch, docker
 
 from buildsys.adapters.docker_dockerfile import read_dockerfile
 from buildsys.core.driver import ContainerSpec, Driver, ImageBuild, Login, ServiceSpec, unheard
-from buildsys.errors import ImageUnusable
+from buildsys.errors import ImageNotBuilt, ImageUnusable
 
 BASE = "buildsys-test-base:1"
 
@@ -114,7 +114,7 @@ class TestBuilds:
         (spec.folder / "workspace" / "Dockerfile").write_text(f"FROM {BASE}\nRUN echo oh no; exit 3\n")
         said: list[str] = []
         with pytest.raises(
-            ImageUnusable, match=r"the image of Dockerfile cannot be built: .*returned a non-zero code: 3"
+            ImageNotBuilt, match=r"the image of Dockerfile cannot be built: .*returned a non-zero code: 3"
         ):
             await driver.prepare(spec, said.append)
         assert "oh no" in said
@@ -152,7 +152,7 @@ class TestBuilds:
         self, spec: ContainerSpec, driver: Driver, build: ImageBuild, words: str
     ) -> None:
         (spec.folder / "workspace" / "out").symlink_to("/etc")
-        with pytest.raises(ImageUnusable, match=words):
+        with pytest.raises(ImageNotBuilt, match=words):
             await driver.prepare(msgspec.structs.replace(spec, build=build), unheard)
 
     async def test_a_link_out_of_the_context_is_a_link_in_the_image(self, spec: ContainerSpec, driver: Driver) -> None:
@@ -183,7 +183,7 @@ async def test_a_base_image_that_fetches_in_every_build_is_refused(spec: Contain
     )
     try:
         (spec.folder / "workspace" / "Dockerfile").write_text(f"FROM {trap}\n")
-        with pytest.raises(ImageUnusable, match="wants in every build: ADD http"):
+        with pytest.raises(ImageNotBuilt, match="wants in every build: ADD http"):
             await driver.prepare(spec, unheard)
     finally:
         docker("image", "rm", trap)
@@ -231,7 +231,7 @@ class TestDockerfile:
         ],
     )
     def test_nothing_else_can(self, line: str) -> None:
-        with pytest.raises(ImageUnusable, match=r"only files of the context|escape character"):
+        with pytest.raises(ImageNotBuilt, match=r"only files of the context|escape character"):
             read_dockerfile(f"{line}\n" if line.startswith("#") else f"FROM a\n{line}\n", {})
 
 

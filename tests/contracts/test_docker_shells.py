@@ -61,6 +61,18 @@ async def test_terminate(start: Start, driver: Driver, token: str) -> None:
     assert (await job.run("echo alive")).log == b"alive\n"
 
 
+async def test_kill(start: Start, driver: Driver, token: str) -> None:
+    job = await start()
+    step = job.write(f"echo begun; trap '' TERM; setsid sh -c 'exec sleep {token}' & sleep {token}; true")
+    await job.order(step)
+    await until(lambda: len(processes(token)) >= 2)
+    await driver.kill(job.spec.name)
+    assert processes(token) == []
+    result = await job.result(step)
+    assert (result.log.splitlines()[0], result.status) == (b"begun", 128 + signal.SIGKILL)
+    assert (await job.run("echo alive")).log == b"alive\n"
+
+
 async def test_a_step_may_catch_every_signal(start: Start) -> None:
     job = await start()
     for name in ("HUP", "INT", "TERM", "USR1", "USR2"):

@@ -16,7 +16,7 @@ from containers import Job, Kind, Start, make_folder, processes, until, wanting
 
 from buildsys.adapters.process import ProcessDriver, Record, jobs_folder
 from buildsys.adapters.process_users import CLAIMS, USERS
-from buildsys.core.driver import ContainerSpec, Driver, Limits, ServiceSpec, unheard
+from buildsys.core.driver import ContainerSpec, Driver, Limits
 from buildsys.errors import DriverError
 
 of_both_kinds = pytest.mark.parametrize("kind", ["process", "process-plain"], indirect=True)
@@ -181,15 +181,6 @@ class TestStart:
         said: list[str] = []
         await driver.prepare(wanting("debian:12"), said.append)
         assert "debian:12" in said[0]
-
-    async def test_services_are_refused_by_their_names(self, start: Start, driver: Driver) -> None:
-        job = await start(run=False)
-        services = (ServiceSpec(name="db", image="postgres"), ServiceSpec(name="cache", image="redis"))
-        spec = msgspec.structs.replace(job.spec, services=services)
-        for refused in (driver.prepare(spec, unheard), driver.start(spec)):
-            with pytest.raises(DriverError, match="services need the docker driver; this job has db, cache"):
-                await refused
-        assert await driver.inspect(spec.name) is None
 
 
 @of_both_kinds
