@@ -35,6 +35,9 @@ def settings(command: Any) -> Any:
             click.option("--build-command", metavar="SH", help="How to build without a workflow file."),
             click.option("--deploy-command", metavar="SH", help="What to run after a good build of it."),
             click.option("--max-running", type=click.IntRange(min=1), help="Builds of it that run at a time."),
+            click.option(
+                "--trusted/--untrusted", default=None, help="Whether its containers may reach out to the host; else no."
+            ),
             click.option("--username", metavar="NAME", help="Whom to be when fetching; needs --password-stdin."),
             click.option("--password-stdin", is_flag=True, help="Read the password or access token from stdin."),
         ]
@@ -220,6 +223,7 @@ def _absolute(repository: str) -> str:
 def _print_project(session: Session, found: dict[str, Any]) -> None:
     shown = ("name", "repository", "image", "build_command", "deploy_command", "max_running")
     rows = [[key.replace("_", " "), plain(found[key])] for key in shown if found.get(key) is not None]
+    rows.append(["trusted", "yes" if found["trusted"] else "no"])
     rows.append(["credential", "set" if found["has_credential"] else "none"])
     rows.append(["webhook", found["webhook"]["url"]])
     if found.get("latest_build"):

@@ -13,7 +13,7 @@ from buildsys.core.assignment import Credential
 class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a user says of a project. Image and commands serve where there is no workflow file.
 
-    `repository` is empty where there is none either.
+    `repository` is empty where there is none either. The containers of a `trusted` one may reach out to the host.
     """
 
     repository: str = ""
@@ -21,6 +21,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True):
     build_command: str | None = None
     deploy_command: str | None = None
     max_running: int | None = None
+    trusted: bool = False
     credential: Credential | None = None
 
 

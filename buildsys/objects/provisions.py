@@ -44,6 +44,7 @@ class Provisions:
     async def provide(self, assignment: Assignment, project: UUID, plan: BuildPlan, *, commit: str) -> Assignment:
         """The assignment with where its commit comes from, and with the secrets that its job names.
 
+        A project that is trusted no more has no trusted job either, whatever was planned.
         Without a commit there is nothing to fetch: the job runs in an empty workspace. Raises `NotFound`,
         `SecretMissing`, and `SetupError` for what does not open.
         """
@@ -51,8 +52,10 @@ class Provisions:
         values = {} if plan.secretless else await self._values(project, assignment.job)
         ref = plan.contexts["github"]["ref"]
         source = Source(url=settings.repository, commit=commit, ref=ref, credential=settings.credential)
+        job = assignment.job
         return msgspec.structs.replace(
             assignment,
+            job=msgspec.structs.replace(job, trusted=job.trusted and settings.trusted),
             source=source if commit else None,
             secrets=() if settings.credential is None else (settings.credential.password,),
             named_secrets=values,

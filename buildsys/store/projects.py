@@ -40,6 +40,7 @@ class Projects:
             build_command=settings.build_command,
             deploy_command=settings.deploy_command,
             max_running=settings.max_running,
+            trusted=settings.trusted,
             webhook_secret=self._cipher.encrypt(secrets.token_hex(32).encode(), owner=id),
             credential=self._seal(settings.credential, id),
         )
@@ -58,6 +59,7 @@ class Projects:
             build_command=settings.build_command,
             deploy_command=settings.deploy_command,
             max_running=settings.max_running,
+            trusted=settings.trusted,
             credential=self._seal(settings.credential, project.id),
         )
         if row is None:
@@ -110,6 +112,7 @@ class Projects:
                 build_command=row["build_command"],
                 deploy_command=row["deploy_command"],
                 max_running=row["max_running"],
+                trusted=row["trusted"],
                 credential=sealed
                 and msgspec.json.decode(self._cipher.decrypt(sealed, owner=row["id"]), type=Credential),
             ),

@@ -36,6 +36,7 @@ class NewProject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     build_command: Text | None = None
     deploy_command: Text | None = None
     max_running: Running | None = None
+    trusted: bool = False
     credential: CredentialInput | None = None
 
 
@@ -47,6 +48,7 @@ class ProjectChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     build_command: Text | UnsetType | None = UNSET
     deploy_command: Text | UnsetType | None = UNSET
     max_running: Running | UnsetType | None = UNSET
+    trusted: bool | UnsetType = UNSET
     credential: CredentialInput | UnsetType | None = UNSET
 
 
@@ -72,6 +74,7 @@ class ProjectView(msgspec.Struct, frozen=True, kw_only=True):
     build_command: str | None
     deploy_command: str | None
     max_running: int | None
+    trusted: bool
     has_credential: bool
     webhook: Webhook
     created_at: datetime
@@ -101,6 +104,7 @@ class ProjectRoutes:
                 build_command=new.build_command,
                 deploy_command=new.deploy_command,
                 max_running=new.max_running,
+                trusted=new.trusted,
                 credential=new.credential,
             )
         )
@@ -167,6 +171,7 @@ class ProjectRoutes:
             build_command=settings.build_command,
             deploy_command=settings.deploy_command,
             max_running=settings.max_running,
+            trusted=settings.trusted,
             has_credential=settings.credential is not None,
             webhook=self._webhook(project, secret=False),
             created_at=project.created_at,

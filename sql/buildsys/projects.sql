@@ -11,8 +11,8 @@ ON CONFLICT (name) DO UPDATE SET max_running = excluded.max_running;
 
 -- name: project_insert :one
 -- A new project; no row where the name is taken.
-INSERT INTO projects (id, account, name, repository, image, build_command, deploy_command, max_running, webhook_secret, credential)
-VALUES (:id, :account, :name, :repository, :image, :build_command, :deploy_command, :max_running, :webhook_secret, :credential)
+INSERT INTO projects (id, account, name, repository, image, build_command, deploy_command, max_running, trusted, webhook_secret, credential)
+VALUES (:id, :account, :name, :repository, :image, :build_command, :deploy_command, :max_running, :trusted, :webhook_secret, :credential)
 ON CONFLICT (name) DO NOTHING
 RETURNING *;
 
@@ -20,7 +20,7 @@ RETURNING *;
 -- Replace what a user may change of a project; the caller read the rest before.
 UPDATE projects
 SET repository = :repository, image = :image, build_command = :build_command, deploy_command = :deploy_command,
-    max_running = :max_running, credential = :credential, updated_at = now()
+    max_running = :max_running, trusted = :trusted, credential = :credential, updated_at = now()
 WHERE name = :name
 RETURNING *;
 

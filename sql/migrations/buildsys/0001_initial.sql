@@ -17,6 +17,7 @@ CREATE TABLE projects (
     build_command  text,
     deploy_command text,
     max_running    integer CHECK (max_running > 0),
+    trusted        boolean NOT NULL DEFAULT false, -- whether its containers may reach out to the host
     webhook_secret bytea NOT NULL, -- encrypted
     credential     bytea,          -- encrypted
     last_number    bigint NOT NULL DEFAULT 0,
