@@ -117,19 +117,24 @@ class System:
         title: str = "A change",
         delivery: str | None = None,
     ) -> int:
-        """Deliver a signed push as GitHub does; the status of the answer."""
-        body = json.dumps(
-            {
-                "ref": f"refs/heads/{branch}",
-                "before": "0" * 40,
-                "after": commit,
-                "deleted": False,
-                "repository": {"full_name": f"example/{project}", "clone_url": "https://example.invalid/x.git"},
-                "head_commit": {"id": commit, "message": title},
-            }
-        ).encode()
+        """Deliver a push of a branch; the status of the answer."""
+        payload = {
+            "ref": f"refs/heads/{branch}",
+            "before": "0" * 40,
+            "after": commit,
+            "deleted": False,
+            "repository": {"full_name": f"example/{project}", "clone_url": "https://example.invalid/x.git"},
+            "head_commit": {"id": commit, "message": title},
+        }
+        return await self.deliver(project, secret, event="push", payload=payload, delivery=delivery)
+
+    async def deliver(
+        self, project: str, secret: str, *, event: str, payload: dict[str, Any], delivery: str | None = None
+    ) -> int:
+        """Deliver a signed event as GitHub does; the status of the answer."""
+        body = json.dumps(payload).encode()
         headers = {
-            "X-GitHub-Event": "push",
+            "X-GitHub-Event": event,
             "X-GitHub-Delivery": delivery or str(uuid.uuid4()),
             "X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
             "Content-Type": "application/json",
