@@ -13,8 +13,22 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from urllib.parse import urlsplit
 
+import msgspec
+
 from buildsys.core.assignment import Credential, Source
 from buildsys.errors import SourceError
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be fetched of a repository: a branch, a tag, a complete ref, or a commit by its full name.
+
+    `depth` commits of its history; 0 is all of it, and all branches and tags of the repository with theirs.
+    """
+
+    ref: str
+    depth: int = 1
+    tags: bool = False
+
 
 REMOTE_SCHEMES = ("http", "https", "ssh", "git")
 INHERITED = (
@@ -72,8 +86,12 @@ def check_url(url: str, *, allow_local: bool = False) -> None:
 
 def check_commit(commit: str) -> None:
     """A commit is its full hexadecimal name, SHA-1 or SHA-256, in lower case."""
-    if not _COMMIT.fullmatch(commit):
+    if not is_commit(commit):
         raise SourceError(f"not a commit: {commit[:80]!r}")
+
+
+def is_commit(ref: str) -> bool:
+    return _COMMIT.fullmatch(ref) is not None
 
 
 def check_ref(ref: str) -> None:

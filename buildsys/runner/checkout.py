@@ -1,7 +1,10 @@
 """`actions/checkout`, built in: the commit is in the workspace before the first step.
 
-So there is nothing to do, or for a `path` a copy of the workspace as it is. What would need another repository, another
-commit or the network is an error that says so. Source: the inputs as `actions/checkout` documents them.
+So mostly there is nothing to do, or for a `path` a copy of the workspace as it is. Another `ref` of the repository, and
+history (`fetch-depth`, `fetch-tags`), this host fetches; the step puts it into its place. What would need another
+repository, or a credential among the job's files, is an error that says so.
+
+Source: the inputs as `actions/checkout` documents them.
 """
 
 from __future__ import annotations
@@ -11,11 +14,27 @@ from collections.abc import Mapping
 from pathlib import PurePath, PurePosixPath
 from typing import Any
 
+from buildsys.core.git import Revision
 from buildsys.errors import Invalid
-from buildsys.runner.folder import Program
+from buildsys.runner.folder import FETCHED, Program
+from buildsys.runner.job_contexts import Place
 from buildsys.runner.journal import Run, Say
 
 NAME = "actions/checkout@"
+
+_REFUSED = {
+    "submodules": "fetch them in a step of your own",
+    "lfs": "fetch the files in a step of your own",
+    "ssh-key": "the project's own credential fetches the repository",
+    "persist-credentials": "no credential is left in the workspace; give one to the step that needs it, as a secret",
+}
+"""Inputs whose value must be false or empty, and the way out."""
+
+_WITHOUT_EFFECT = {
+    "token": "the project's own credential fetches the repository",
+    "sparse-checkout": "all files are there",
+    "filter": "all objects of the commit are there",
+}
 
 _COPY = """\
 for entry in * .[!.]* ..?*; do
@@ -24,39 +43,90 @@ for entry in * .[!.]* ..?*; do
 done
 """
 
+_CLEAN = 'for entry in * .[!.]* ..?*; do rm -rf -- "$entry" || exit; done'
 
-def checkout(inputs: Mapping[str, str], github: Mapping[str, Any], workspace: PurePath) -> Run | Say:
-    """What the step does. Raises `Invalid` for what is not built in."""
+_PLACE = """\
+rm -rf -- ./.git && cp -R -P -- {fetched}/. ./ && rm -rf -- {fetched} || exit
+read -r commit <.git/HEAD
+echo "Checked out $commit"
+echo "commit=$commit" >>{output}
+"""
+
+
+def checkout(inputs: Mapping[str, str], github: Mapping[str, Any], place: Place, number: int) -> Run | Say:
+    """What the step of this number does. Raises `Invalid` for what is not built in."""
     given = {name.lower(): value.strip() for name, value in inputs.items()}
-    _check_commit(given, github)
-    for name in ("submodules", "lfs"):
-        if given.get(name, "").lower() not in ("", "false"):
-            raise Invalid(f"{name} of actions/checkout is not built in; fetch it in a step of your own")
-    lines = [f"The commit {github.get('sha') or ''} is in the workspace already".replace("  ", " ")]
-    if given.get("fetch-depth", "1") not in ("", "1"):
-        lines.append("fetch-depth is not built in: the workspace has the commit without its history")
+    _check(given, github)
+    path = _path(given.get("path") or ".")
+    notes = tuple(f"{name} has no effect: {why}" for name, why in _WITHOUT_EFFECT.items() if given.get(name))
+    revision = _revision(given, github)
     outputs = {"commit": str(github.get("sha") or ""), "ref": given.get("ref") or str(github.get("ref") or "")}
-    path = PurePosixPath(given.get("path") or ".")
+    if revision is not None:
+        clean = _is_true(given, "clean", default=True)
+        program = _place(path, place, number, clean=clean)
+        return Run(program=program, fetch=revision, outputs={"ref": outputs["ref"]}, notes=notes)
     if path == PurePosixPath("."):
-        return Say(lines=tuple(lines), outputs=outputs)
-    return Run(program=_copy(path, workspace), outputs=outputs)
+        said = ("The commit", str(github.get("sha") or ""), "is in the workspace already")
+        return Say(lines=(" ".join(filter(None, said)), *notes), outputs=outputs)
+    return Run(program=_copy(path, place.workspace), outputs=outputs, notes=notes)
 
 
-def _check_commit(given: Mapping[str, str], github: Mapping[str, Any]) -> None:
-    repository, ref = given.get("repository", ""), given.get("ref", "")
+def _check(given: Mapping[str, str], github: Mapping[str, Any]) -> None:
+    repository = given.get("repository", "")
     if repository and repository.lower() != str(github.get("repository") or "").lower():
         raise Invalid(f"actions/checkout of another repository is not built in: {repository[:200]!r}")
-    own = {str(github.get(name) or "") for name in ("sha", "ref", "ref_name")}
-    if ref and ref not in own | {f"refs/heads/{name}" for name in own}:
-        raise Invalid(f"actions/checkout of another commit is not built in: ref {ref[:200]!r}")
+    for name, way_out in _REFUSED.items():
+        if given.get(name, "").lower() not in ("", "false"):
+            raise Invalid(f"{name} of actions/checkout is not built in: {way_out}")
+
+
+def _revision(given: Mapping[str, str], github: Mapping[str, Any]) -> Revision | None:
+    """What must be fetched; None where all that is asked for is there."""
+    commit, ref = str(github.get("sha") or ""), given.get("ref", "")
+    own = {commit, *(str(github.get(name) or "") for name in ("ref", "ref_name"))}
+    own |= {f"refs/heads/{name}" for name in own}
+    depth = given.get("fetch-depth") or "1"
+    if not (depth.isascii() and depth.isdecimal() and len(depth) < 10):
+        raise Invalid(f"fetch-depth of actions/checkout is a number of commits, 0 for all: {depth[:80]!r}")
+    tags = _is_true(given, "fetch-tags", default=False)
+    if (not ref or ref in own) and int(depth) == 1 and not tags:
+        return None
+    return Revision(ref=ref if ref and ref not in own else commit, depth=int(depth), tags=tags)
+
+
+def _is_true(given: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """As actions read a boolean: YAML's core schema."""
+    value = given.get(name) or str(default)
+    if value not in ("true", "True", "TRUE", "false", "False", "FALSE"):
+        raise Invalid(f"{name} of actions/checkout is true or false: {value[:80]!r}")
+    return value.lower() == "true"
+
+
+def _path(written: str) -> PurePosixPath:
+    path = PurePosixPath(written)
+    if path.is_absolute() or ".." in path.parts or "\0" in written:
+        raise Invalid(f"the path {written[:200]!r} of actions/checkout is outside the workspace")
+    return path
 
 
 def _copy(path: PurePosixPath, workspace: PurePath) -> Program:
-    if path.is_absolute() or ".." in path.parts or "\0" in str(path):
-        raise Invalid(f"the path {str(path)[:200]!r} of actions/checkout is outside the workspace")
-    lines = (
-        "#!/bin/sh",
-        f"cd -- {shlex.quote(str(workspace))} && mkdir -p -- {shlex.quote(str(path))} || exit 1",
+    return _program(
+        f"cd -- {shlex.quote(str(workspace))} && mkdir -p -- {shlex.quote(str(path))} || exit",
         _COPY.format(first=shlex.quote(path.parts[0]), path=shlex.quote(f"./{path}")),
     )
-    return Program(run="\n".join(lines).encode(), script=b"")
+
+
+def _place(path: PurePosixPath, place: Place, number: int, *, clean: bool) -> Program:
+    """Put what was fetched where it belongs; with `clean` nothing else is left there."""
+    folder = shlex.quote(str(place.workspace / path))
+    fetched = shlex.quote(str(place.step(number) / FETCHED))
+    output = shlex.quote(place.files(number)["GITHUB_OUTPUT"])
+    return _program(
+        f"mkdir -p -- {folder} && cd -- {folder} || exit",
+        *([_CLEAN] if clean else []),
+        _PLACE.format(fetched=fetched, output=output),
+    )
+
+
+def _program(*lines: str) -> Program:
+    return Program(run="\n".join(("#!/bin/sh", *lines, "")).encode(), script=b"")

@@ -6,15 +6,27 @@ import asyncio
 import os
 import signal
 import tempfile
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from buildsys.core.assignment import Source
-from buildsys.core.git import check_source, credential_lines, environment, redact
+from buildsys.core.git import (
+    Revision,
+    check_ref,
+    check_source,
+    credential_lines,
+    environment,
+    is_commit,
+    redact,
+)
 from buildsys.errors import SourceError
 
 DEPTHS = ("1", "50", "1000")
 """How far a ref's history is fetched, one after the other, where a server does not send a bare commit."""
+
+BRANCHES = "+refs/heads/*:refs/remotes/origin/*"
+TAGS = "+refs/tags/*:refs/tags/*"
 
 _KEPT = 8192
 _REFUSALS = ("not our ref", "unadvertised object", "does not support shallow", "no such remote ref", "remote ref")
@@ -37,20 +49,68 @@ class GitFetch:
         Raises `SourceError` with git's own last lines, in which no credential appears.
         """
         check_source(source, allow_local=self._allow_local)
+        async with self._home(folder, source.commit) as home:
+            await self._checkout(source, folder, home)
+
+    async def checkout_revision(self, source: Source, revision: Revision, folder: Path) -> None:
+        """The same for another revision of the source's repository, with as much of its history as is wanted.
+
+        A branch goes before a tag of the same name.
+        """
+        check_source(source, allow_local=self._allow_local)
+        check_ref(revision.ref)
+        async with self._home(folder, revision.ref) as home:
+            await self._init(source, folder, home)
+            if revision.depth == 0:
+                await self._fetch(source, folder, home, "", BRANCHES, TAGS)
+            elif revision.tags:
+                await self._fetch(source, folder, home, f"--depth={revision.depth}", TAGS)
+            found = await self._fetch_revision(source, revision, folder, home)
+            await self._git(source, home, "-C", str(folder), "checkout", "--quiet", "--detach", found)
+
+    async def _fetch_revision(self, source: Source, revision: Revision, folder: Path, home: Path) -> str:
+        """What the revision is called here once it is."""
+        depth = f"--depth={revision.depth}" if revision.depth else ""
+        if is_commit(revision.ref):
+            try:
+                await self._fetch(source, folder, home, depth, revision.ref)
+            except SourceError as error:
+                if not _is_refusal(error):
+                    raise
+                await self._fetch(source, folder, home, "", BRANCHES, TAGS)
+                if not await self._has(source, folder, home, revision.ref):
+                    raise SourceError(f"the repository has no commit {revision.ref}") from None
+            return revision.ref
+        for there, here in _names(revision.ref):
+            try:
+                await self._fetch(source, folder, home, depth, f"+{there}:{here}")
+            except SourceError as error:
+                if not _is_refusal(error):
+                    raise
+            else:
+                return here
+        raise SourceError(f"the repository has no branch and no tag {revision.ref!r}")
+
+    @asynccontextmanager
+    async def _home(self, folder: Path, what: str) -> AsyncIterator[Path]:
+        """A home for git beside the folder, for as long as fetching may take."""
         with tempfile.TemporaryDirectory(prefix="home-", dir=folder.parent) as home:
             try:
                 async with asyncio.timeout(self._timeout):
-                    await self._checkout(source, folder, Path(home))
+                    yield Path(home)
             except TimeoutError:
-                raise SourceError(f"fetching {source.commit} took longer than {self._timeout:g} s") from None
+                raise SourceError(f"fetching {what} took longer than {self._timeout:g} s") from None
 
-    async def _checkout(self, source: Source, folder: Path, home: Path) -> None:
+    async def _init(self, source: Source, folder: Path, home: Path) -> None:
         await self._git(source, home, "init", "--quiet", "--template=", str(folder))
         _add_origin(folder / ".git" / "config", source.url)
+
+    async def _checkout(self, source: Source, folder: Path, home: Path) -> None:
+        await self._init(source, folder, home)
         try:
             await self._fetch(source, folder, home, "--depth=1", source.commit)
         except SourceError as error:
-            if not any(refusal in str(error) for refusal in _REFUSALS):
+            if not _is_refusal(error):
                 raise
             await self._fetch_by_ref(source, folder, home)
         await self._git(source, home, "-C", str(folder), "checkout", "--quiet", "--detach", source.commit)
@@ -62,20 +122,22 @@ class GitFetch:
         ref = source.ref or "HEAD"
         for depth in DEPTHS:
             await self._fetch(source, folder, home, f"--depth={depth}", ref)
-            if await self._has(source, folder, home):
+            if await self._has(source, folder, home, source.commit):
                 return
         if (folder / ".git" / "shallow").exists():
             await self._fetch(source, folder, home, "--unshallow", ref)
-        if not await self._has(source, folder, home):
+        if not await self._has(source, folder, home, source.commit):
             raise SourceError(f"commit {source.commit} is not in the history of {ref}")
 
-    async def _fetch(self, source: Source, folder: Path, home: Path, depth: str, what: str) -> None:
-        options = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-commit-graph", depth)
-        await self._git(source, home, "-C", str(folder), "fetch", *options, "--end-of-options", "origin", what)
+    async def _fetch(self, source: Source, folder: Path, home: Path, depth: str, *what: str) -> None:
+        """Fetch refs; `depth` is the option that says how much of their history, empty for all of it."""
+        quiet = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-commit-graph")
+        options = (*quiet, depth) if depth else quiet
+        await self._git(source, home, "-C", str(folder), "fetch", *options, "--end-of-options", "origin", *what)
 
-    async def _has(self, source: Source, folder: Path, home: Path) -> bool:
+    async def _has(self, source: Source, folder: Path, home: Path, commit: str) -> bool:
         try:
-            await self._git(source, home, "-C", str(folder), "cat-file", "-e", f"{source.commit}^{{commit}}")
+            await self._git(source, home, "-C", str(folder), "cat-file", "-e", f"{commit}^{{commit}}")
         except SourceError:
             return False
         return True
@@ -114,6 +176,21 @@ class GitFetch:
         if code != 0:
             raise SourceError(said.strip() or f"git ended with status {code}")
         return said
+
+
+def _is_refusal(error: SourceError) -> bool:
+    return any(refusal in str(error) for refusal in _REFUSALS)
+
+
+def _names(ref: str) -> Iterator[tuple[str, str]]:
+    """What a ref may be called there, and is called here then."""
+    for kind, here in (("refs/heads/", "refs/remotes/origin/"), ("refs/tags/", "refs/tags/")):
+        if not ref.startswith("refs/"):
+            yield f"{kind}{ref}", f"{here}{ref}"
+        elif ref.startswith(kind):
+            yield ref, f"{here}{ref.removeprefix(kind)}"
+    if ref.startswith("refs/") and not ref.startswith(("refs/heads/", "refs/tags/")):
+        yield ref, f"refs/remotes/{ref.removeprefix('refs/')}"
 
 
 def _add_origin(config: Path, url: str) -> None:

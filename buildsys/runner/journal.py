@@ -14,6 +14,7 @@ import msgspec
 
 from buildsys.core.build import Outcome
 from buildsys.core.definition import Action
+from buildsys.core.git import Revision
 from buildsys.runner.folder import Program
 
 FIRST_WITHIN = 1001
@@ -21,9 +22,13 @@ FIRST_WITHIN = 1001
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
-    """A process; `outputs` it has whatever it says, `notes` are lines for the end of its log."""
+    """A process; `outputs` it has whatever it says, `notes` are lines for the end of its log.
+
+    `fetch` is what is to be fetched for it before it begins.
+    """
 
     program: Program
+    fetch: Revision | None = None
     outputs: dict[str, str] = {}
     notes: tuple[str, ...] = ()
 

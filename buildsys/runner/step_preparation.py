@@ -165,7 +165,7 @@ class _Preparation:
     def _action(self, uses: str, given: dict[str, str]) -> Run | Compose | Say:
         around = self._around
         if uses.lower().startswith(CHECKOUT):
-            return checkout(given, around.contexts["github"], around.place.workspace)
+            return checkout(given, around.contexts["github"], around.place, self._number)
         if lacking := lacking_action(uses):
             raise Invalid(lacking)
         action, path = read_action(around.workspace, uses)

@@ -88,6 +88,18 @@ async def test_by_hand_or_by_hook_it_is_the_commits_own_definition(system: Build
             assert await system.log(id, job="build", step=1) == said
 
 
+async def test_a_build_that_wants_its_history(system: BuildSystem) -> None:
+    repository = Repository(system.folder / "shop")
+    repository.commit({"a": "a"})
+    subprocess.run(["git", "-C", repository.path, "tag", "v1.2"], check=True)
+    history = "{uses: actions/checkout@v4, with: {fetch-depth: 0, fetch-tags: true}}"
+    repository.workflow(f"steps: [{history}, {{run: git rev-list --count HEAD; git describe --tags --abbrev=0}}]")
+    await system.add_project("shop", repository=repository.path)
+    build = await system.wait((await system.push("shop")).builds[0])
+    assert await system.log(build.id, job="build", step=1) == f"Checked out {build.commit}\n"
+    assert await system.log(build.id, job="build", step=2) == "2\nv1.2\n"
+
+
 async def test_a_missing_secret_ends_the_build_before_any_container(system: BuildSystem) -> None:
     repository = Repository(system.folder / "shop")
     repository.workflow("steps: [{run: 'echo ${{ secrets.ABSENT }}'}, {run: 'echo ${{ secrets.GONE_TOO }}'}]")

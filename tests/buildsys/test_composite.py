@@ -267,10 +267,15 @@ CHECKOUTS = [
     ("{ref: '${{ github.sha }}', repository: OCTO/hello}", None),
     ("{token: '${{ secrets.TOKEN }}', persist-credentials: false, clean: true}", None),
     ("{submodules: false, lfs: false}", None),
-    ("{ref: other}", "another commit is not built in: ref 'other'"),
+    ("{ref: other}", "the project has no repository to check out"),
+    ("{ref: '-x'}", "the project has no repository"),
     ("{repository: octo/other}", "another repository is not built in: 'octo/other'"),
     ("{submodules: recursive}", "submodules of actions/checkout is not built in"),
     ("{lfs: true}", "lfs of actions/checkout is not built in"),
+    ("{persist-credentials: true}", "persist-credentials of actions/checkout is not built in: no credential is left"),
+    ("{ssh-key: x}", "ssh-key of actions/checkout is not built in"),
+    ("{fetch-depth: many}", "fetch-depth of actions/checkout is a number of commits, 0 for all: 'many'"),
+    ("{ref: other, clean: maybe}", "clean of actions/checkout is true or false: 'maybe'"),
     ("{path: ../out}", "outside the workspace"),
     ("{path: /tmp}", "outside the workspace"),
 ]
@@ -285,17 +290,20 @@ async def test_checkout(tmp_path: Path, given: str, message: str | None) -> None
     async with StepsBench(tmp_path, planned) as bench:
         assert await bench.steps.run() is (message is not None)
         if message is None:
-            assert bench.log(1) == f"The commit {'f' * 40} is in the workspace already\n"
+            assert bench.log(1).splitlines()[0] == f"The commit {'f' * 40} is in the workspace already"
             assert bench.log(2) == f"{'f' * 40}\n"
         else:
             assert message in bench.log(1)
 
 
-async def test_checkout_says_that_there_is_no_history(tmp_path: Path) -> None:
-    planned = job("steps:\n  - uses: actions/checkout@v4\n    with: {fetch-depth: 0}\n")
+async def test_checkout_says_what_has_no_effect(tmp_path: Path) -> None:
+    planned = job("steps:\n  - uses: actions/checkout@v4\n    with: {token: x, sparse-checkout: src, filter: ''}\n")
     async with StepsBench(tmp_path, planned) as bench:
         assert await bench.steps.run() is False
-        assert "fetch-depth is not built in" in bench.log(1)
+        assert bench.log(1).splitlines()[1:] == [
+            "token has no effect: the project's own credential fetches the repository",
+            "sparse-checkout has no effect: all files are there",
+        ]
 
 
 async def test_checkout_into_a_path(tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""`actions/checkout` of other revisions of a project's repository: each test names its sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from git_server import Repository, git, git_server
+from steps_bench import StepsBench, job
+
+from buildsys.core.assignment import Credential, Source
+
+PASSWORD = "correct-horse-battery"
+
+
+class Origin:
+    """A repository behind a password, with three commits, branches, tags and a pull request."""
+
+    def __init__(self, root: Path) -> None:
+        self.repository = Repository(root / "served" / "project")
+        path = self.repository.path
+        self.first = self.repository.commit({"file": "first\n"})
+        git(path, "tag", "v1")
+        git(path, "tag", "both")
+        self.second = self.repository.commit({"file": "second\n"})
+        self.repository.branch("other")
+        self.third = self.repository.commit({"file": "other\n", "deep/er": "x\n"})
+        git(path, "tag", "-a", "-m", "annotated", "v2")
+        self.repository.branch("both")
+        git(path, "update-ref", "refs/pull/7/merge", self.first)
+        self.url = ""
+
+    def source(self, password: str = PASSWORD) -> Source:
+        credential = Credential(username="builder", password=password)
+        return Source(url=self.url, commit=self.second, ref="refs/heads/main", credential=credential)
+
+
+@pytest.fixture
+async def origin(tmp_path: Path) -> AsyncIterator[Origin]:
+    origin = Origin(tmp_path)
+    async with git_server(tmp_path / "served", password=PASSWORD) as server:
+        origin.url = f"{server.url}/project/.git"
+        yield origin
+
+
+async def checked_out(origin: Origin, folder: Path, given: str, then: str, *before: str) -> str:
+    """What a step prints behind a checkout, and the checkout's log before it."""
+    first = "".join(f"  - run: {line}\n" for line in before)
+    number = len(before) + 1
+    planned = job(f"steps:\n{first}  - {{uses: actions/checkout@v4, id: c, with: {given}}}\n  - run: |\n      {then}\n")
+    async with StepsBench(folder, planned, source=origin.source()) as bench:
+        await bench.steps.run()
+        assert PASSWORD not in bench.log(number)
+        return bench.log(number) + bench.log(number + 1)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "ref", "expected"),
+    [
+        ("a branch", "other", "other"),
+        ("a complete ref of a branch", "refs/heads/other", "other"),
+        ("a tag", "v1", "first"),
+        ("an annotated tag", "refs/tags/v2", "other"),
+        ("a commit", "FIRST", "first"),
+        ("a branch goes before a tag", "both", "other"),
+        ("a ref of another kind", "refs/pull/7/merge", "first"),
+    ],
+)
+async def test_ref(origin: Origin, tmp_path: Path, sentence: str, ref: str, expected: str) -> None:
+    """ "The branch, tag or SHA to checkout"; the commit is an output."""
+    ref = ref.replace("FIRST", origin.first)
+    commit = {"first": origin.first, "other": origin.third}[expected]
+    then = "cat file; echo ${{ steps.c.outputs.commit }} ${{ steps.c.outputs.ref }}; ls -A"
+    printed = await checked_out(origin, tmp_path, f"{{ref: '{ref}'}}", then)
+    files = ".git\ndeep\nfile\n" if expected == "other" else ".git\nfile\n"
+    assert printed == f"Checked out {commit}\n{expected}\n{commit} {ref}\n{files}"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "given", "commits", "tags"),
+    [
+        ("0 indicates all history for all branches and tags", "{fetch-depth: 0, ref: other}", "3", "both v1 v2"),
+        ("number of commits to fetch", "{fetch-depth: 2, ref: other}", "2", ""),
+        ("one commit unless it is said", "{ref: other}", "1", ""),
+        ("fetch-tags: tags as well", "{fetch-tags: true, ref: other}", "1", "both v1 v2"),
+    ],
+)
+async def test_history(origin: Origin, tmp_path: Path, sentence: str, given: str, commits: str, tags: str) -> None:
+    printed = await checked_out(origin, tmp_path, given, "git rev-list --count HEAD; echo $(git tag)")
+    assert printed == f"Checked out {origin.third}\n{commits}\n{tags}\n"
+
+
+async def test_clean_removes_all_else(origin: Origin, tmp_path: Path) -> None:
+    then = "ls -A | tr '\\n' ' '; cat file"
+    dirty = "mkdir d; echo changed > file; touch d/new .hidden"
+    cleaned = await checked_out(origin, tmp_path / "1", "{ref: v1}", then, dirty)
+    assert cleaned.splitlines()[1:] == [".git file first"]
+    kept = await checked_out(origin, tmp_path / "2", "{ref: v1, clean: false}", then, dirty)
+    assert kept.splitlines()[1:] == [".git .hidden d file first"]
+
+
+async def test_a_path_beside_what_is_there(origin: Origin, tmp_path: Path) -> None:
+    given = '{ref: other, path: "a path/x\'y"}'
+    printed = await checked_out(origin, tmp_path, given, 'cat "a path/x\'y/deep/er" mine', "echo mine > mine")
+    assert printed == f"Checked out {origin.third}\nx\nmine\n"
+
+
+@pytest.mark.parametrize(
+    ("ref", "message"),
+    [
+        ("absent", "the repository has no branch and no tag 'absent'"),
+        ("refs/heads/absent", "the repository has no branch and no tag 'refs/heads/absent'"),
+        ("--upload-pack=touch owned", "not a branch or tag"),
+        ("a:b", "not a branch or tag"),
+        ("f" * 39 + "e", "the repository has no commit f+e"),
+    ],
+)
+async def test_what_is_not_there_fails_the_step(origin: Origin, tmp_path: Path, ref: str, message: str) -> None:
+    printed = await checked_out(origin, tmp_path, f"{{ref: '{ref}'}}", "echo not reached")
+    assert re.search(message, printed)
+    assert "not reached" not in printed
+
+
+async def test_a_runner_that_is_started_again_fetches_what_it_had_not(origin: Origin, tmp_path: Path) -> None:
+    planned = job("steps: [{uses: actions/checkout@v4, with: {ref: v1}}, {run: cat file}]")
+    async with StepsBench(tmp_path, planned, source=origin.source()) as bench:
+        begun = await bench.steps._begin("1", 0, bench.steps._top)
+        assert begun is not None
+        assert await bench.life().run() is False
+        assert bench.log(2) == "first\n"
+
+
+async def test_the_hosts_git_never_runs_in_the_workspace(origin: Origin, tmp_path: Path) -> None:
+    """A job may write there what git would obey."""
+    hostile = f"git init -q . && git config core.fsmonitor 'touch {tmp_path}/owned; false'"
+    await checked_out(origin, tmp_path / "bench", "{ref: v1}", "true", hostile)
+    assert not (tmp_path / "owned").exists()
