@@ -1,8 +1,9 @@
 """Images that a project makes of its own files, by the engine's builder.
 
-An image is named after all that goes into it, so that what was built once is found and not built again. Of the context
-all files go to the engine but the repository's own (`.git`), as they do where the context is a repository's URL: they
-differ in each clone, and nothing would ever be found. The engine sees to `.dockerignore`.
+An image is named after all that goes into it, so that what was built once is found and not built again, as long as it
+stays (`docker_built`). Of the context all files go to the engine but the repository's own (`.git`), as they do where
+the context is a repository's URL: they differ in each clone, and nothing would ever be found. The engine sees to
+`.dockerignore`.
 
 The containers of `RUN` are on the jobs' network, where they reach no job, with the job's limits of memory and CPU. What
 the engine gives them besides is its default: more capabilities than a job's, and no limit of processes.
@@ -22,6 +23,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from buildsys.adapters.docker_built import BuiltImages
 from buildsys.adapters.docker_dockerfile import check_triggers, read_dockerfile
 from buildsys.adapters.docker_engine import Engine, EngineRefused
 from buildsys.adapters.docker_image import Images
@@ -50,6 +52,7 @@ class ImageBuilds:
     def __init__(self, *, engine: Engine, images: Images) -> None:
         self._engine = engine
         self._images = images
+        self._built = BuiltImages(engine=engine)
         self._running: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def build(self, build: ImageBuild, site: BuildSite, progress: Callable[[str], None]) -> str:
@@ -62,9 +65,9 @@ class ImageBuilds:
             raise ImageNotBuilt(f"an image's context is a folder, and {build.context!r} is none")
         text = _text(_inside(site.workspace, build.dockerfile), build.dockerfile)
         bases = read_dockerfile(text, build.arguments)
-        name = f"buildsys-build:{await asyncio.to_thread(_digest, build, text, context)}"
+        name = self._built.name(await asyncio.to_thread(_digest, build, text, context))
         async with self._running.setdefault(name, asyncio.Lock()):
-            if await self._images.find(name) is not None:
+            if await self._built.take(name):
                 progress(f"The image of {build.dockerfile} is here already")
                 return name
             for base in bases:
@@ -76,6 +79,7 @@ class ImageBuilds:
                 await self._run(name, build, site, (text, context), progress)
             except EngineRefused as error:
                 raise ImageNotBuilt(f"the image of {build.dockerfile} cannot be built: {error.text}") from error
+            await self._built.tidy()
         return name
 
     async def _run(
