@@ -26,6 +26,7 @@ from actors import ActorsError, Database, Node, SystemClock, migrate
 from actors.database import TROUBLE
 from buildsys.adapters.docker import DockerDriver
 from buildsys.adapters.docker_engine import engine_socket
+from buildsys.adapters.git import GitReader
 from buildsys.adapters.github import GitHub
 from buildsys.adapters.process import ProcessDriver
 from buildsys.adapters.process_users import jobs_folder
@@ -171,7 +172,7 @@ class App:
             archive=archive,
             hints=hints,
             seal_key=seal_key,
-            repositories=self.folder.part("repositories"),
+            repository=GitReader(cache=self.folder.part("repositories"), allow_local=config.allow_local_repositories),
         )
         builder = await self._start_objects(stack, node, given)
         dispatcher = Dispatcher(
@@ -192,6 +193,7 @@ class App:
                     hints=hints,
                     forge=GitHub(),
                     ready=lambda: _ready(database),
+                    learn_schedules=lambda project: self.namespaces.schedules.get(str(project)).look(),
                     verification=LogVerification(
                         builds=stores.builds, logs=archive, archives=archives, blobs=blobs, key=seal_key
                     ),

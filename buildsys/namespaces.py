@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
 from actors import ActorUnavailable, Namespace, Node, Retry
-from buildsys.adapters.git import GitReader
 from buildsys.adapters.github import GitHub
 from buildsys.config import Config
+from buildsys.core.own_events import FORGE, OwnEvents
 from buildsys.core.planning import PlanSettings
+from buildsys.core.repository import Repository
 from buildsys.errors import BuildsysError
 from buildsys.objects import retention, scheduler, triggers
 from buildsys.objects.build_buddy import BuildBuddy, BuildLimits
@@ -22,6 +22,7 @@ from buildsys.objects.log_archive import LogArchive
 from buildsys.objects.provisions import Provisions
 from buildsys.objects.retention import Retention
 from buildsys.objects.scheduler import Scheduler
+from buildsys.objects.schedules import Schedules
 from buildsys.objects.triggers import Triggers
 from buildsys.store.archives import Archives, Rules
 from buildsys.store.assignments import Assignments
@@ -41,7 +42,7 @@ RETRIED_FOR_EVER = Retry.forever(cap=5.0)
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """What they share. `repositories` is where commits are kept that were read."""
+    """What they share. Only one may read repositories into a folder, so all do by the same `repository`."""
 
     config: Config
     stores: Stores
@@ -50,7 +51,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     archive: LogArchive
     hints: Hints
     seal_key: bytes
-    repositories: Path
+    repository: Repository
 
     def __repr__(self) -> str:
         return "Given(...)"
@@ -62,6 +63,7 @@ class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
     builds: Namespace[BuildBuddy]
     schedulers: Namespace[Scheduler]
     triggers: Namespace[Triggers]
+    schedules: Namespace[Schedules]
     retentions: Namespace[Retention]
 
 
@@ -98,7 +100,7 @@ def make_builder(given: Given, builds: Namespace[BuildBuddy]) -> Builder:
         builds=given.stores.builds,
         variables=given.stores.variables,
         buddies=builds,
-        repository=GitReader(cache=given.repositories, allow_local=config.allow_local_repositories),
+        repository=given.repository,
         hints=given.hints,
         defaults=PlanDefaults(
             settings=PlanSettings(images=dict(config.images), image=config.default_image), time_limit=config.time_limit
@@ -107,8 +109,19 @@ def make_builder(given: Given, builds: Namespace[BuildBuddy]) -> Builder:
 
 
 def declare_singletons(node: Node, given: Given, builds: Namespace[BuildBuddy], builder: Builder) -> Namespaces:
-    """The actors that there is one of."""
+    """The actors that there is one of, and one of each project."""
     config = given.config
+    schedules = node.namespace(
+        "schedules",
+        Schedules,
+        lambda ctx: Schedules(
+            ctx,
+            deliveries=given.stores.deliveries,
+            projects=given.stores.projects,
+            repository=given.repository,
+            hints=given.hints,
+        ),
+    )
     return Namespaces(
         builds=builds,
         schedulers=node.namespace(
@@ -132,11 +145,13 @@ def declare_singletons(node: Node, given: Given, builds: Namespace[BuildBuddy], 
                 deliveries=given.stores.deliveries,
                 projects=given.stores.projects,
                 builder=builder,
-                forges={"github": GitHub()},
+                schedules=schedules,
+                forges={"github": GitHub(), FORGE: OwnEvents()},
                 hints=given.hints,
             ),
             retry=RETRIED_FOR_EVER,
         ),
+        schedules=schedules,
         retentions=node.namespace(
             "retention",
             Retention,

@@ -31,6 +31,9 @@ GITHUB = (".github/workflows/",)
 """Where workflow files are. Those in `OWN` win: a repository that has any is not built by its GitHub files."""
 
 MAX_FILES = 100
+MAX_TOTAL = 4 << 20
+"""Bytes of all workflow files of a commit: reading them takes seconds a megabyte where somebody wrote them so."""
+
 MAX_SUBJECT = 200
 MAX_PACKS = 64
 DEPTHS = ("1", "50", "1000", "2147483647")
@@ -77,13 +80,15 @@ class GitReader:
         return commit, name.removeprefix("refs/heads/")
 
     async def tip(self, url: str, *, ref: str, credential: Credential | None = None) -> str | None:
-        """The commit that a complete ref stands at, None where there is no such ref."""
+        """The commit that a complete ref stands at, or the tag that is there, None where there is no such ref."""
         repository = self._repository(url, credential)
         check_ref(ref)
+        peeled = f"{ref}^{{}}"
         async with self._deadline(url):
-            said = await repository.git("ls-remote", "--quiet", "--end-of-options", url, ref)
+            said = await repository.git("ls-remote", "--quiet", "--end-of-options", url, ref, peeled)
         lines = [line.split("\t") for line in said.decode(errors="replace").splitlines() if "\t" in line]
-        commit = next((value for value, name in lines if name == ref), None)
+        found = {name: value for value, name in lines}
+        commit = found.get(peeled, found.get(ref))
         if commit is not None:
             check_commit(commit)
         return commit
@@ -187,6 +192,8 @@ class _Repository(msgspec.Struct, frozen=True, kw_only=True):
         for path in paths:
             if files[path][1] > MAX_BYTES:
                 raise SourceError(f"{path} is larger than {MAX_BYTES >> 10} KiB")
+        if (total := sum(files[path][1] for path in paths)) > MAX_TOTAL:
+            raise SourceError(f"the commit's workflow files have {total:,} bytes; at most {MAX_TOTAL:,} are read")
         head, *contents = await self._contents([commit, *(files[path][0] for path in paths)])
         return WorkflowFiles(
             files=dict(zip(paths, contents, strict=True)), subject=_subject(head), parents=_parents(head)

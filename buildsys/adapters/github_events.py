@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from buildsys.core.event_kinds import PULL_REQUEST, PUSH
+from buildsys.core.event_kinds import PULL_REQUEST, PUSH, REPOSITORY_DISPATCH
 from buildsys.core.events import BRANCHES, TAGS, Event
 from buildsys.core.forge import Ignored
 from buildsys.core.git import check_commit, check_ref
+from buildsys.core.own_events import repository_dispatch
 from buildsys.errors import Invalid, SourceError
 
 MAX_COMMITS = 2048
@@ -68,11 +69,11 @@ class _PullRequestEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 def to_event(name: str, body: bytes) -> Event | Ignored:
     """What a delivery says. Raises `Invalid` where the body is not what GitHub documents."""
-    if name not in (PUSH, PULL_REQUEST):
+    read = {PUSH: _push, PULL_REQUEST: _pull_request, REPOSITORY_DISPATCH: repository_dispatch}.get(name)
+    if read is None:
         return Ignored(reason=f"the event {name!r} starts no build")
     try:
-        payload = msgspec.json.decode(body, type=dict[str, Any])
-        return _push(payload) if name == PUSH else _pull_request(payload)
+        return read(msgspec.json.decode(body, type=dict[str, Any]))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SourceError) as error:
         raise Invalid(f"not GitHub's {name}: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,16 +33,17 @@ def build() -> None:
 @build.command()
 @click.argument("project")
 @click.option("--branch", help="Build the head of this branch; else of the default branch.")
+@click.option("--ref", "-r", help="Build this branch or tag.")
 @click.option("--commit", help="Build this commit, by its full id.")
+@click.option("--workflow", "-w", metavar="NAME", help="Of this workflow only, by its file or its name.")
 @click.option("--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="An input of workflow_dispatch.")
 @click.option("--follow", "-f", is_flag=True, help="Watch it to its end; the exit code is the build's.")
 @api_command
-async def start(
-    session: Session, project: str, branch: str | None, commit: str | None, inputs: tuple[str, ...], follow: bool
-) -> int:
+async def start(session: Session, project: str, inputs: tuple[str, ...], follow: bool, **options: str | None) -> int:
     """Dispatch the workflows that take workflow_dispatch, and start of the others what a push would start.
 
-    With --input only the first kind is meant.
+    With --input only the first kind is meant, and with --workflow that one only. A value is a text, a number, true or
+    false, or one of the choices, as the workflow says of the input; one that it does not have is refused.
 
     With --follow the exit code is 0 success, 1 failed, 3 canceled, 4 timed out, 5 errored (the highest, where several
     workflows match). Ctrl-C stops watching, not the build.
@@ -50,11 +52,11 @@ async def start(
     Examples:
       buildsys build start hello --follow
       buildsys build start hello --branch release
-      buildsys build start hello --input level=debug
+      buildsys build start hello --workflow deploy.yml --ref v1.2 --input level=debug --input dry-run=true
     """
-    if branch and commit:
-        raise click.UsageError("Give --branch or --commit, not both.")
-    given = {"branch": branch, "commit": commit, "inputs": _inputs(inputs)}
+    if len([name for name in ("branch", "ref", "commit") if options[name]]) > 1:
+        raise click.UsageError("Give one of --branch, --ref and --commit.")
+    given = {**options, "inputs": _inputs(inputs)}
     chosen = {key: value for key, value in given.items() if value}
     made = (await session.client.post(f"{project_path(project)}/builds", chosen, patience=READING))["builds"]
     return await _answer(session, made, follow)
@@ -162,6 +164,11 @@ def _inputs(given: tuple[str, ...]) -> dict[str, str]:
     return inputs
 
 
+def _written(value: Any) -> str:
+    """An input's value as it was given, or as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _name(build: dict[str, Any]) -> str:
     attempt = f" attempt {build['attempt']}" if build["attempt"] > 1 else ""
     return f"{build['project']}#{build['number']}{attempt}"
@@ -187,6 +194,7 @@ def _print_build(session: Session, build: dict[str, Any]) -> None:
         ("commit", build["commit"] and f"{build['commit']} on {build['branch']}"),
         ("title", build["title"]),
         ("workflow", f"{build['workflow']}, by {build['event']}"),
+        *(("input", f"{name}: {_written(value)}") for name, value in build["inputs"].items()),
         ("waits", build["waiting"]),
         ("reason", build["reason"]),
         *((passed["state"], passed["at"]) for passed in build["history"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -73,7 +74,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a workflow for a commit."""
+    """One run of a workflow for a commit. `inputs` are those of its dispatch, told where one build is asked for."""
 
     id: UUID
     project: str
@@ -93,5 +94,6 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     queued_at: datetime
     started_at: datetime | None
     stopped_at: datetime | None
+    inputs: dict[str, Any] = {}
     history: tuple[Transition, ...] = ()
     jobs: tuple[Job, ...] = ()

@@ -117,7 +117,11 @@ def _target(
 ) -> Workflow | None:
     assert job.call is not None
     key, path = f"{caller.path}: jobs.{job.id}.uses", path_of(job.call)
-    target = called.get(path) or find(path)
+    try:
+        target = called.get(path) or find(path)
+    except WorkflowError as error:
+        errors += [f"{key}: {path[:100]!r} is wrong", *(found for found in error.errors if found not in errors)]
+        return None
     if target is None:
         errors.append(f"{key}: there is no workflow {path[:100]!r} at this commit")
     elif target.on.call is None:

@@ -119,6 +119,18 @@ def next_after(schedule: Schedule, moment: datetime, *, last: datetime | None = 
     return next(at for at in _times(cron, zone, earliest) if at > earliest)
 
 
+def newest(schedule: Schedule, since: datetime, until: datetime) -> datetime:
+    """The last time that the schedule names up to `until`; there is one from `since` on. Found by halving."""
+    early, late = since - _MINUTE, until
+    while late - early > _MINUTE:
+        middle = early + (late - early) / 2
+        if next_after(schedule, middle) <= until:
+            early = middle
+        else:
+            late = middle
+    return next_after(schedule, early)
+
+
 def _times(cron: Cron, zone: ZoneInfo, earliest: datetime) -> Iterator[datetime]:
     day = earliest.astimezone(zone).date()
     end = day.replace(year=day.year + _YEARS + 1, day=1)

@@ -15,6 +15,7 @@ PULL_REQUEST = "pull_request"
 SCHEDULE = "schedule"
 DISPATCH = "workflow_dispatch"
 CALL = "workflow_call"
+REPOSITORY_DISPATCH = "repository_dispatch"
 
 _BRANCHES = ("branches", "branches-ignore")
 _TAGS = ("tags", "tags-ignore")
@@ -87,7 +88,7 @@ KINDS = MappingProxyType(
         PUSH: _kind(filters=_BRANCHES + _TAGS + _PATHS),
         "registry_package": _kind("published updated"),
         "release": _kind("published unpublished created edited deleted prereleased released"),
-        "repository_dispatch": EventKind(types=None, default=None, filters=("types",)),
+        REPOSITORY_DISPATCH: EventKind(types=None, default=None, filters=("types",)),
         SCHEDULE: _kind(),
         "status": _kind(),
         "watch": _kind("started"),

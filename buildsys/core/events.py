@@ -16,6 +16,7 @@ from buildsys.core.glob import Glob
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
 PULLS = "refs/pull/"
+HEAD = "HEAD"
 
 MAX_WORK = 2_000_000_000
 """Of patterns on paths, in what takes at most a nanosecond: a byte of a path for each character of the patterns."""
@@ -31,12 +32,13 @@ _SHOWN = 20
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One event, from whichever forge, person or clock it comes.
 
-    `ref` is complete: `refs/heads/x`, `refs/tags/x` or `refs/pull/1/merge`. `sha` is the commit to build, None where
-    there is none because the ref was deleted. `base_branch` and `head_branch` are a pull request's, whose code comes
-    `from_fork` where its head is in another repository; of a `workflow_run`, `head_branch` is the one that the other
-    workflow ran on. `message` is the whole message of that commit, of a pull request's head where it is known. `paths`
-    are the changed files, None where they are not known. `inputs` are those of a dispatch as they were given, `payload`
-    becomes `github.event`.
+    `ref` is complete: `refs/heads/x`, `refs/tags/x` or `refs/pull/1/merge`; or `HEAD`, until somebody looks which
+    branch is the default one. `sha` is the commit to build, None at `HEAD`, or where the ref was deleted. `base_branch`
+    and `head_branch` are a pull request's, whose code comes `from_fork` where its head is in another repository; of a
+    `workflow_run`, `head_branch` is the one that the other workflow ran on. `message` is the whole message of that
+    commit, of a pull request's head where it is known. `paths` are the changed files, None where they are not known.
+    `inputs` are those of a dispatch as they were given, `payload` becomes `github.event`. Where `workflow` is not empty
+    only that one is meant, by its path, its file or its name.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...] | None = None
     inputs: dict[str, Any] = {}
     payload: dict[str, Any] = {}
+    workflow: str = ""
 
 
 def match(on: Events, event: Event) -> str | None:

@@ -16,7 +16,14 @@ class Ignored(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Forge(Protocol):
+class Decoder(Protocol):
+    """Reads the deliveries of one sender."""
+
+    def decode(self, event: str, body: bytes) -> Event | Ignored:
+        """What the delivery says. Raises `Invalid` where the body is not what the sender documents."""
+
+
+class Forge(Decoder, Protocol):
     """Reads one provider's webhooks. Pure: it never calls the provider."""
 
     name: str
@@ -32,6 +39,3 @@ class Forge(Protocol):
 
     def verify(self, headers: Mapping[str, str], body: bytes, secret: str) -> bool:
         """Whether the signature over the raw body is right, compared in constant time."""
-
-    def decode(self, event: str, body: bytes) -> Event | Ignored:
-        """What the delivery says. Raises `Invalid` where the body is not what the provider documents."""

@@ -2,6 +2,7 @@
 
     gather       the workflows that a workflow calls              (called_workflows)
     plan_build   those and the contexts: a `BuildPlan`            (here)
+    refuse_build the same for a file that is wrong                (here)
     Course       which jobs run, given which are over             (course)
     spread       a job that is to run: its `PlannedJob`s          (job_planning)
 
@@ -11,12 +12,12 @@ any process, what comes next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from buildsys.core.definition import Concurrency, Workflow
+from buildsys.core.definition import Concurrency, Job, Workflow
 from buildsys.core.named_secrets import SecretNames, secrets_of_build
 from buildsys.core.plan_values import Evaluator, PlanError
 from buildsys.core.planned import ConcurrencyGroup
@@ -41,7 +42,7 @@ class BuildPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A build before any of its jobs; `called` are by path, `contexts` are those of `contexts.build_contexts`.
 
     `run_name` is None where the workflow has none. `secrets` are all that any of the jobs names; they are empty for a
-    build that is `secretless`, as one of a pull request from a fork is.
+    build that is `secretless`, as one of a pull request from a fork is. `errors` are why nothing of it can run.
     """
 
     workflow: Workflow
@@ -52,6 +53,7 @@ class BuildPlan(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: ConcurrencyGroup | None
     secrets: SecretNames
     secretless: bool = False
+    errors: tuple[str, ...] = ()
 
 
 def plan_build(
@@ -78,6 +80,21 @@ def plan_build(
         )
     except PlanError as error:
         raise WorkflowError(f"{workflow.path}: {error}") from None
+
+
+def refuse_build(workflow: Workflow, errors: Iterable[str], *, contexts: Mapping[str, Any]) -> BuildPlan:
+    """Fix a build of a workflow that cannot be used: one job, which stands for all of it, and what is wrong."""
+    job = Job(id="workflow", name="Workflow file")
+    return BuildPlan(
+        workflow=Workflow(path=workflow.path, name=workflow.name, on=workflow.on, jobs={job.id: job}),
+        called={},
+        contexts=dict(contexts),
+        settings=PlanSettings(),
+        run_name=None,
+        concurrency=None,
+        secrets=SecretNames(),
+        errors=tuple(errors),
+    )
 
 
 def group_of(

@@ -13,13 +13,14 @@ from buildsys.core.cron import Cron, check_timezone
 from buildsys.core.definition import Events, Filter, Schedule
 from buildsys.core.event_kinds import CALL, DISPATCH, KINDS, SCHEDULE
 from buildsys.core.glob import Glob
+from buildsys.core.own_events import MAX_TYPE
 from buildsys.core.template_reading import TemplateReader
 from buildsys.core.workflow_interface import read_call, read_dispatch
 from buildsys.core.yaml_reading import Field
 from buildsys.core.yaml_source import Mapping, Scalar, Sequence
 
-MAX_TYPE = 100
-"""Characters of a type of `repository_dispatch`, as GitHub allows."""
+MAX_SCHEDULES = 50
+"""Of a workflow."""
 
 MAX_PATTERNS = 64 << 10
 """Characters of all patterns of a filter."""
@@ -154,6 +155,8 @@ def _texts(reader: TemplateReader, field: Field, expected: str, check: Callable[
 
 def _schedules(reader: TemplateReader, field: Field) -> Iterator[Schedule]:
     items = reader.items(field, expected="a list of crons such as [{cron: '30 4 * * 1'}]")
+    if len(items) > MAX_SCHEDULES:
+        reader.error(field.key, field.path, f"at most {MAX_SCHEDULES} crons, found {len(items)}")
     for item in items:
         fields = reader.fields(item.value, item.path, known=("cron", "timezone"))
         if "cron" not in fields:

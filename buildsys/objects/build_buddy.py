@@ -27,6 +27,7 @@ from buildsys.objects.job_life import JobLife
 from buildsys.objects.log_archive import LogArchive
 from buildsys.objects.log_sequence import LogSequence
 from buildsys.objects.provisions import Provisions
+from buildsys.objects.refusal import refuse
 from buildsys.store.archives import archive_columns
 from buildsys.store.assignments import Assignments
 from buildsys.store.hints import Hints
@@ -104,7 +105,7 @@ class BuildBuddy(Actor):
     async def start_build(self) -> None:
         """Take the build out of the queue and offer its first jobs. Does nothing for one that has left it already.
 
-        One whose secrets are not there ends as errored, with their names.
+        One whose secrets are not there ends as errored, with their names; one whose workflow is wrong, with the errors.
         """
         if self._life.state != State.QUEUED:
             return
@@ -114,8 +115,11 @@ class BuildBuddy(Actor):
         except BuildsysError as error:
             self._life.fail(now, str(error))
         else:
-            self._life.start(now)
-            self._log("build_started")
+            if self._life.plan.errors:
+                refuse(self._life, now)
+            else:
+                self._life.start(now)
+                self._log("build_started")
         self.ctx.execute(QUERIES["queue_delete"], build=self._id)
         self.ctx.schedule("check_health", now + self._health_pause)
         self._save()

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
 import structlog
 
 from actors import Namespace
-from buildsys.core.contexts import BuildFacts, build_contexts
+from buildsys.core.contexts import BuildFacts
 from buildsys.core.event_kinds import DISPATCH, PULL_REQUEST
-from buildsys.core.events import BRANCHES, PULLS, Event
+from buildsys.core.events import BRANCHES, HEAD, PULLS, TAGS, Event
 from buildsys.core.forge import Ignored
-from buildsys.core.planning import PlanSettings, plan_build
+from buildsys.core.planning import PlanSettings
 from buildsys.core.project import Project
 from buildsys.core.project_workflow import SETTINGS, project_workflow
 from buildsys.core.repository import Repository, WorkflowFiles
 from buildsys.core.trigger import Commit, Wanted, branch_of, title_of
-from buildsys.errors import Invalid, SourceError
+from buildsys.errors import Invalid, NoSuchCommit, SourceError
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.store.builds import Builds, NewBuild
 from buildsys.store.hints import Hints
@@ -26,6 +28,15 @@ from buildsys.store.secrets import Variables
 
 MANUAL = "manual"
 """What a build is said to come from that a person started as a push would have."""
+
+THREADS = 2
+"""Commits whose workflows are read at a time, beside the event loop: hostile ones take seconds."""
+
+NO_FILES = WorkflowFiles(files={}, subject="")
+"""What there is to read where there is no repository."""
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
@@ -56,37 +67,42 @@ class Builder:
         self._repository = repository
         self._hints = hints
         self._defaults = defaults
+        self._reading = asyncio.Semaphore(THREADS)
 
     async def start(
         self,
         project: Project,
         *,
-        branch: str | None = None,
+        ref: str | None = None,
         commit: str | None = None,
+        workflow: str = "",
         inputs: dict[str, Any] | None = None,
         by: str = "",
     ) -> list[UUID]:
         """Dispatch the workflows that take a dispatch, and queue of the others what a push to the branch would queue.
 
-        It is of the branch's head (None: the default branch's), or of the given commit. With inputs only the first
-        kind is meant. `by` is who asks. Raises `SourceError` where there is no such branch or commit, `Invalid` where
-        no workflow wants it, or not with these inputs.
+        It is of what stands at the ref, a complete one or the name of a branch or a tag (None: the default branch), or
+        of the given commit; where the project has no repository, of none. With inputs only the first kind is meant;
+        `workflow` names the only one that is, by its path, its file or its name. `by` is who asks. Raises `SourceError`
+        where there is no such ref or commit, `Invalid` where no workflow wants it, or not with these inputs.
         """
-        head, branch = await self._repository.resolve(
-            project.settings.repository, branch=branch, credential=project.settings.credential
-        )
-        ref = f"{BRANCHES}{branch}"
+        if not project.settings.repository and (ref or commit):
+            raise Invalid(f"project {project.name} has no repository, and so no branch and no commit")
+        head, ref = await self._find(project, ref)
         given = inputs or {}
         payload = {"inputs": given, "ref": ref, "sender": {"login": by}}
-        event = Event(name=DISPATCH, ref=ref, sha=commit or head, inputs=given, payload=payload)
+        event = Event(name=DISPATCH, ref=ref, sha=commit or head, inputs=given, payload=payload, workflow=workflow)
         made = await self._make(project, event, delivery=None, actor=by)
         if isinstance(made, Ignored):
             raise Invalid(f"nothing to build: {made.reason}")
         return made
 
     async def trigger(self, project: Project, event: Event, *, delivery: UUID) -> list[UUID] | Ignored:
-        """Queue a build of each workflow that wants the event. Raises `SourceError` and `WorkflowError`."""
-        if event.ref.startswith(PULLS):
+        """Queue a build of each workflow that wants the event. Raises `SourceError`."""
+        if event.ref == HEAD:
+            sha, ref = await self._find(project, None)
+            event = msgspec.structs.replace(event, sha=sha, ref=ref)
+        elif event.ref.startswith(PULLS) and project.settings.repository:
             event = await self._merged(project, event)
         return await self._make(project, event, delivery=delivery)
 
@@ -102,6 +118,23 @@ class Builder:
         self._hints.send("queue")
         return retried
 
+    async def _find(self, project: Project, ref: str | None) -> tuple[str | None, str]:
+        """The commit at a ref, and its complete name; a branch goes before a tag of the same name.
+
+        A project without a repository has neither.
+        """
+        url, credential = project.settings.repository, project.settings.credential
+        if not url:
+            return None, ""
+        if ref is None:
+            head, branch = await self._repository.resolve(url, branch=None, credential=credential)
+            return head, f"{BRANCHES}{branch}"
+        for complete in (ref,) if ref.startswith((BRANCHES, TAGS)) else (f"{BRANCHES}{ref}", f"{TAGS}{ref}"):
+            commit = await self._repository.tip(url, ref=complete, credential=credential)
+            if commit is not None:
+                return commit, complete
+        raise NoSuchCommit(f"there is no branch or tag {ref!r}")
+
     async def _merged(self, project: Project, event: Event) -> Event:
         """A pull request's event with the merge of both branches for its commit, where the forge has made one."""
         settings = project.settings
@@ -116,15 +149,17 @@ class Builder:
     async def _make(
         self, project: Project, event: Event, *, delivery: UUID | None, actor: str = ""
     ) -> list[UUID] | Ignored:
-        if event.sha is None:
+        has_repository = bool(project.settings.repository)
+        if event.sha is None and has_repository:
             return Ignored(reason=f"branch {branch_of(event)!r} was deleted")
-        found = await self._read(project, event.sha, event.ref)
-        commit = _commit(project, found)
-        if commit is None:
+        found = await self._read(project, event.sha, event.ref) if event.sha and has_repository else NO_FILES
+        own = None if found.files else project_workflow(project.settings)
+        if not found.files and own is None:
             return Ignored(reason="the commit has no workflow file and the project no build command")
+        commit = await self._aside(Commit.of_files, found.files) if own is None else Commit(workflows={SETTINGS: own})
         if event.paths is None and commit.looks_at_paths(event):
             event = msgspec.structs.replace(event, paths=await self._changed(project, event, found))
-        triggered = commit.triggered(event)
+        triggered = await self._aside(commit.triggered, event)
         if not triggered.wanted:
             return Ignored(reason="; ".join(triggered.reasons))
         variables = await self._variables.of_project(project.id)
@@ -164,13 +199,8 @@ class Builder:
             workflow_path=workflow.path,
             actor=actor,
         )
-        plan = plan_build(
-            workflow,
-            called=wanted.called,
-            contexts=build_contexts(event, facts, inputs=wanted.inputs, variables=variables),
-            settings=self._defaults.settings,
-            secretless=event.from_fork,
-        )
+        settings = msgspec.structs.replace(self._defaults.settings, trusted=project.settings.trusted)
+        plan = await self._aside(wanted.plan, facts, variables=variables, settings=settings)
         return NewBuild(
             id=id,
             number=number,
@@ -184,6 +214,11 @@ class Builder:
             time_limit=self._defaults.time_limit,
             delivery=delivery,
         )
+
+    async def _aside(self, work: Callable[P, Result], *given: P.args, **named: P.kwargs) -> Result:
+        """Do in a thread what takes as long as the commit's authors like."""
+        async with self._reading:
+            return await asyncio.to_thread(work, *given, **named)
 
     async def _read(self, project: Project, commit: str, ref: str) -> WorkflowFiles:
         settings = project.settings
@@ -202,14 +237,6 @@ class Builder:
         return await self._repository.changed(
             settings.repository, before=before, after=event.sha, ref=event.ref, credential=settings.credential
         )
-
-
-def _commit(project: Project, found: WorkflowFiles) -> Commit | None:
-    """The workflows of the files, else the project's own; None where there is neither."""
-    if found.files:
-        return Commit.of_files(found.files)
-    own = project_workflow(project.settings)
-    return None if own is None else Commit(workflows={SETTINGS: own})
 
 
 def _full_name(event: Event) -> str:

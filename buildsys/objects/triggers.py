@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
-from actors import Actor, Context
-from buildsys.core.forge import Forge, Ignored
+from actors import Actor, Context, Namespace
+from buildsys.core.event_kinds import PUSH
+from buildsys.core.events import BRANCHES, Event
+from buildsys.core.forge import Decoder, Ignored
 from buildsys.core.project import PendingDelivery
 from buildsys.errors import BuildsysError, SourceError
 from buildsys.objects.builder import Builder
+from buildsys.objects.schedules import Schedules
 from buildsys.store.deliveries import Deliveries
 from buildsys.store.hints import Hints
 from buildsys.store.projects import Projects
@@ -29,7 +32,10 @@ SINGLETON = "triggers"
 
 
 class Triggers(Actor):
-    """Reads each delivery, asks the Builder for what it wants, and records what became of it."""
+    """Reads each delivery, asks the Builder for what it wants, and records what became of it.
+
+    `forges` read what came, by the name that it was kept under.
+    """
 
     def __init__(
         self,
@@ -38,13 +44,15 @@ class Triggers(Actor):
         deliveries: Deliveries,
         projects: Projects,
         builder: Builder,
-        forges: Mapping[str, Forge],
+        schedules: Namespace[Schedules],
+        forges: Mapping[str, Decoder],
         hints: Hints,
     ) -> None:
         super().__init__(ctx)
         self._deliveries = deliveries
         self._projects = projects
         self._builder = builder
+        self._schedules = schedules
         self._forges = forges
         self._hints = hints
         self._busy: set[UUID] = set()
@@ -90,6 +98,8 @@ class Triggers(Actor):
         if isinstance(event, Ignored):
             return event
         project = await self._projects.by_id(delivery.project)
+        if _moves_default_branch(event):
+            await self._schedules.get(str(project.id)).look()
         return await self._builder.trigger(project, event, delivery=delivery.id)
 
     async def _listen(self) -> None:
@@ -98,3 +108,10 @@ class Triggers(Actor):
                 await kept.wait()
                 kept.clear()
                 self.ctx.wake()
+
+
+def _moves_default_branch(event: Event) -> bool:
+    """Whether it is a push to the default branch, or may be: not every sender says which that is."""
+    repository = event.payload.get("repository")
+    name = repository.get("default_branch") if isinstance(repository, dict) else None
+    return event.name == PUSH and event.ref.startswith(BRANCHES) and name in (None, event.ref.removeprefix(BRANCHES))

@@ -37,6 +37,16 @@ class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
 
 
+class _Contexts(msgspec.Struct, frozen=True):
+    inputs: dict[str, Any] = {}
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What is told of a plan; the rest is not decoded."""
+
+    contexts: _Contexts
+
+
 class Builds:
     """Makes builds (queued, in one statement) and reads them."""
 
@@ -113,7 +123,9 @@ class Builds:
         row = await self._row(id)
         jobs = await self._database.many(QUERIES["job_list"], build=id)
         steps = await self._database.many(QUERIES["step_list"], build=id)
-        return _build(row, waiting=await self._waiting(row), jobs=_jobs(jobs, steps))
+        plan = await self._database.one(QUERIES["build_plan"], id=id)
+        inputs = {} if plan is None else msgspec.json.decode(plan["plan"], type=_Plan).contexts.inputs
+        return _build(row, waiting=await self._waiting(row), jobs=_jobs(jobs, steps), inputs=inputs)
 
     async def plan(self, id: UUID) -> BuildPlan:
         """What the build was fixed to be when it was triggered. Raises `NotFound`."""
@@ -192,7 +204,7 @@ class Builds:
         return "waits for a free slot of a runner"
 
 
-def _build(row: Any, *, waiting: str | None, jobs: tuple[Job, ...] = ()) -> Build:
+def _build(row: Any, *, waiting: str | None, jobs: tuple[Job, ...] = (), inputs: dict[str, Any] | None = None) -> Build:
     passed = (
         (State.QUEUED, row["queued_at"]),
         (State.STARTING, row["starting_at"]),
@@ -218,6 +230,7 @@ def _build(row: Any, *, waiting: str | None, jobs: tuple[Job, ...] = ()) -> Buil
         queued_at=row["queued_at"],
         started_at=row["starting_at"],
         stopped_at=row["stopped_at"],
+        inputs=inputs or {},
         history=tuple(Transition(state=state, at=at) for state, at in passed if at is not None),
         jobs=jobs,
     )

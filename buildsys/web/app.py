@@ -11,6 +11,7 @@ from buildsys.core.forge import Forge
 from buildsys.web import pages
 from buildsys.web.auth import ADMIN, PUBLIC, RUNNER, Access, Authentication
 from buildsys.web.builds import BuildRoutes
+from buildsys.web.dispatches import DispatchRoutes
 from buildsys.web.health import HealthRoutes
 from buildsys.web.log_feed import HEARTBEAT, LogFeed
 from buildsys.web.logs import LogRoutes
@@ -18,7 +19,16 @@ from buildsys.web.middleware import add_headers, answer_errors, identify
 from buildsys.web.projects import ProjectRoutes
 from buildsys.web.runners import RunnerRoutes
 from buildsys.web.secrets import ValueRoutes
-from buildsys.web.services import Builder, Dispatcher, Hints, Ready, Stores, Verification, WebSettings
+from buildsys.web.services import (
+    Builder,
+    Dispatcher,
+    Hints,
+    LearnSchedules,
+    Ready,
+    Stores,
+    Verification,
+    WebSettings,
+)
 from buildsys.web.tokens import TokenRoutes
 from buildsys.web.webhooks import WebhookRoutes
 
@@ -36,6 +46,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     hints: Hints
     forge: Forge
     ready: Ready
+    learn_schedules: LearnSchedules
     verification: Verification
 
 
@@ -76,7 +87,8 @@ def routes(
     """All there is."""
     health = HealthRoutes(ready=services.ready)
     webhooks = WebhookRoutes(stores=stores, forge=services.forge, hints=services.hints)
-    projects = ProjectRoutes(stores=stores, settings=settings)
+    dispatches = DispatchRoutes(stores=stores, hints=services.hints)
+    projects = ProjectRoutes(stores=stores, settings=settings, learn_schedules=services.learn_schedules)
     builds = BuildRoutes(stores=stores, builder=services.builder)
     logs = LogRoutes(stores=stores, feed=feed, authentication=authentication, verification=services.verification)
     tokens = TokenRoutes(stores=stores)
@@ -100,6 +112,7 @@ def routes(
         Route("DELETE", "/api/v1/projects/{project}", projects.delete, ADMIN),
         Route("GET", "/api/v1/projects/{project}/webhook", projects.webhook, ADMIN),
         Route("GET", "/api/v1/projects/{project}/deliveries", projects.deliveries, ADMIN),
+        Route("POST", "/api/v1/projects/{project}/dispatches", dispatches.receive, ADMIN),
         Route("GET", "/api/v1/projects/{project}/secrets", secrets.list, ADMIN),
         Route("PUT", "/api/v1/projects/{project}/secrets/{name}", secrets.put, ADMIN),
         Route("DELETE", "/api/v1/projects/{project}/secrets/{name}", secrets.delete, ADMIN),

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from buildsys.core.build import Build, State
+from buildsys.core.events import BRANCHES
 from buildsys.core.git import check_commit, check_ref
 from buildsys.errors import Invalid, NotFound, SourceError
 from buildsys.web.auth import IDENTITY
@@ -29,9 +30,14 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to build, the head of the default branch where nothing is said, and the inputs of its dispatch."""
+    """What to build, the head of the default branch where nothing is said, and the inputs of its dispatch.
+
+    `ref` is a branch or a tag, or the complete name of one; `workflow` a file, or its name.
+    """
 
     branch: Annotated[str, msgspec.Meta(max_length=255)] | None = None
+    ref: Annotated[str, msgspec.Meta(max_length=255)] | None = None
+    workflow: Text = ""
     commit: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     inputs: Annotated[dict[str, str | bool | float], msgspec.Meta(max_length=MAX_INPUTS)] = {}
 
@@ -55,7 +61,12 @@ class BuildRoutes:
         project = await project_of(request, self._projects)
         start = _checked(await decode_body(request, Start) if request.body_exists else Start())
         made = await self._builder.start(
-            project, branch=start.branch, commit=start.commit, inputs=start.inputs, by=request[IDENTITY].name
+            project,
+            ref=start.ref if start.branch is None else f"{BRANCHES}{start.branch}",
+            commit=start.commit,
+            workflow=start.workflow,
+            inputs=start.inputs,
+            by=request[IDENTITY].name,
         )
         return json_response({"builds": await self._builds.by_ids(made)}, status=201)
 
@@ -102,11 +113,13 @@ def build_id(request: web.Request) -> UUID:
 
 
 def _checked(start: Start) -> Start:
-    if start.branch is not None and start.commit is not None:
-        raise Invalid("give a branch or a commit, not both - at `$.commit`")
+    given = [name for name in ("branch", "ref", "commit") if getattr(start, name) is not None]
+    if len(given) > 1:
+        raise Invalid(f"give a branch, a ref or a commit, not {len(given)} of them - at `$.{given[-1]}`")
     try:
-        if start.branch is not None:
-            check_ref(start.branch)
+        for ref in (start.branch, start.ref):
+            if ref is not None:
+                check_ref(ref)
         if start.commit is not None:
             check_commit(start.commit)
     except SourceError as error:

@@ -18,7 +18,7 @@ from buildsys.core.project import Project, ProjectSettings
 from buildsys.errors import Invalid, NotFound, SourceError
 from buildsys.store.projects import Projects
 from buildsys.web.codec import Limit, Text, decode_body, decode_query, json_response
-from buildsys.web.services import Stores, WebSettings
+from buildsys.web.services import LearnSchedules, Stores, WebSettings
 
 NAME = r"\A[a-z0-9][a-z0-9_.-]{0,62}\Z"
 Name = Annotated[str, msgspec.Meta(pattern=NAME)]
@@ -83,11 +83,12 @@ class ProjectView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProjectRoutes:
-    def __init__(self, *, stores: Stores, settings: WebSettings) -> None:
+    def __init__(self, *, stores: Stores, settings: WebSettings, learn_schedules: LearnSchedules) -> None:
         self._projects = stores.projects
         self._builds = stores.builds
         self._deliveries = stores.deliveries
         self._settings = settings
+        self._learn_schedules = learn_schedules
 
     async def create(self, request: web.Request) -> web.Response:
         """Make a project; this answer, and `webhook`, tell the secret."""
@@ -109,6 +110,7 @@ class ProjectRoutes:
             )
         )
         project = await self._projects.create(new.name, settings)
+        await self._learn_schedules(project.id)
         view = msgspec.structs.replace(self._view(project, None), webhook=self._webhook(project, secret=True))
         return json_response(view, status=201, headers={"Location": f"/api/v1/projects/{project.name}"})
 
@@ -129,7 +131,9 @@ class ProjectRoutes:
         change = await decode_body(request, ProjectChange)
         named = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not UNSET}
         settings = self._checked(msgspec.structs.replace(project.settings, **named))
-        return await self._answer(await self._projects.update(project.name, settings))
+        updated = await self._projects.update(project.name, settings)
+        await self._learn_schedules(project.id)
+        return await self._answer(updated)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove a project with its history, where none of its builds is on its way."""

@@ -24,9 +24,16 @@ class Builder(Protocol):
     """Does what people ask of builds."""
 
     async def start(
-        self, project: Project, *, branch: str | None, commit: str | None, inputs: dict[str, Any], by: str
+        self,
+        project: Project,
+        *,
+        ref: str | None,
+        commit: str | None,
+        workflow: str,
+        inputs: dict[str, Any],
+        by: str,
     ) -> list[UUID]:
-        """Queue the builds of a branch's head or of a commit, with inputs. Raises `SourceError`, `Invalid`."""
+        """Queue builds of what is at a ref, or of a commit; of all workflows, or of one. `SourceError`, `Invalid`."""
 
     async def cancel(self, build: UUID, *, by: str) -> None:
         """Order a build to end; returns once the order is stored. A stopped build stays as it is."""
@@ -66,6 +73,12 @@ class Ready(Protocol):
     """Raises what keeps the system from serving: the database does not answer, or its schema is another one."""
 
     async def __call__(self) -> None: ...
+
+
+class LearnSchedules(Protocol):
+    """Has the schedules in a project's workflows learned anew, soon."""
+
+    async def __call__(self, project: UUID) -> None: ...
 
 
 class Stores(msgspec.Struct, frozen=True, kw_only=True):

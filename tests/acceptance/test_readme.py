@@ -138,7 +138,13 @@ def _routes() -> list[tuple[str, str, str]]:
             variables=nobody,
         ),
         services=Services(
-            builder=nobody, dispatcher=nobody, hints=nobody, forge=GitHub(), ready=nobody, verification=nobody
+            builder=nobody,
+            dispatcher=nobody,
+            hints=nobody,
+            forge=GitHub(),
+            ready=nobody,
+            learn_schedules=nobody,
+            verification=nobody,
         ),
         settings=settings,
         authentication=Authentication(tokens=nobody, settings=settings),

@@ -13,16 +13,18 @@ from uuid import uuid4
 from git_server import Repository
 from objects_bench import LIMITS, SEAL_KEY, Bench, bench_on, until
 
-from actors import Database, Node, SystemClock
+from actors import Clock, Database, Namespace, Node, SystemClock
 from buildsys.adapters.git import GitReader
 from buildsys.adapters.github import GitHub
 from buildsys.core.build import Build
+from buildsys.core.own_events import FORGE, OwnEvents
 from buildsys.core.planning import PlanSettings
 from buildsys.core.project import Delivery, Project, ProjectSettings
 from buildsys.objects import triggers
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.objects.builder import Builder, PlanDefaults
 from buildsys.objects.provisions import Provisions
+from buildsys.objects.schedules import Schedules
 from buildsys.objects.triggers import Triggers
 from buildsys.store.cipher import Cipher
 from buildsys.store.deliveries import Deliveries
@@ -42,6 +44,8 @@ class Inbox:
     project: Project
     variables: Variables
     builder: Builder = field(init=False)
+    schedules: Namespace[Schedules] = field(init=False)
+    builds: Namespace[BuildBuddy] = field(init=False)
 
     async def push(self, commit: str, *, id: str | None = None, branch: str = "main", **changed: Any) -> str:
         """Keep the delivery of a push; its id."""
@@ -88,46 +92,72 @@ class Inbox:
 
 
 @asynccontextmanager
-async def inbox_on(database: Database, tmp_path: Path) -> AsyncIterator[Inbox]:
+async def inbox_on(database: Database, tmp_path: Path, *, clock: Clock | None = None) -> AsyncIterator[Inbox]:
+    """An inbox on one node; `clock` is what its objects go by."""
     async with bench_on(database) as bench:
         repository = Repository(tmp_path / "shop")
         project = await bench.projects.create("shop", ProjectSettings(repository=str(repository.path)))
         variables = Variables(database=database, cipher=Cipher(key=bytes(32)))
         inbox = Inbox(bench, Deliveries(database=database), repository, project, variables)
-        node = Node(database=database, id="one", address="http://127.0.0.1:1", cluster_key="k", clock=SystemClock())
-        builds = node.namespace(
-            "build",
-            BuildBuddy,
-            lambda ctx: BuildBuddy(
-                ctx,
-                provisions=Provisions(projects=bench.projects, secrets=bench.secrets),
-                assignments=bench.assignments,
-                hints=bench.hints,
-                limits=LIMITS,
-                seal_key=SEAL_KEY,
-                archive=bench.archive(),
-            ),
-        )
-        builder = inbox.builder = Builder(
-            builds=bench.builds,
-            variables=variables,
-            buddies=builds,
-            repository=GitReader(cache=tmp_path / "cache", allow_local=True),
-            hints=bench.hints,
-            defaults=PlanDefaults(settings=PlanSettings(), time_limit=60.0),
-        )
-        inboxes = node.namespace(
-            "triggers",
-            Triggers,
-            lambda ctx: Triggers(
-                ctx,
-                deliveries=inbox.deliveries,
-                projects=bench.projects,
-                builder=builder,
-                forges={"github": GitHub()},
-                hints=bench.hints,
-            ),
-        )
-        async with node:
-            await inboxes.ensure(triggers.SINGLETON)
+        async with _running(inbox, tmp_path, clock or SystemClock()):
             yield inbox
+
+
+@asynccontextmanager
+async def inbox_again(database: Database, tmp_path: Path, clock: Clock, before: Inbox) -> AsyncIterator[Inbox]:
+    """The same project on another node, after the one before has ended."""
+    async with bench_on(database) as bench:
+        inbox = Inbox(bench, before.deliveries, before.repository, before.project, before.variables)
+        async with _running(inbox, tmp_path, clock):
+            yield inbox
+
+
+@asynccontextmanager
+async def _running(inbox: Inbox, tmp_path: Path, clock: Clock) -> AsyncIterator[None]:
+    bench = inbox.bench
+    node = Node(database=bench.database, id="one", address="http://127.0.0.1:1", cluster_key="k", clock=clock)
+    builds = inbox.builds = node.namespace(
+        "build",
+        BuildBuddy,
+        lambda ctx: BuildBuddy(
+            ctx,
+            provisions=Provisions(projects=bench.projects, secrets=bench.secrets),
+            assignments=bench.assignments,
+            hints=bench.hints,
+            limits=LIMITS,
+            seal_key=SEAL_KEY,
+            archive=bench.archive(),
+        ),
+    )
+    reader = GitReader(cache=tmp_path / "cache", allow_local=True)
+    builder = inbox.builder = Builder(
+        builds=bench.builds,
+        variables=inbox.variables,
+        buddies=builds,
+        repository=reader,
+        hints=bench.hints,
+        defaults=PlanDefaults(settings=PlanSettings(), time_limit=60.0),
+    )
+    schedules = inbox.schedules = node.namespace(
+        "schedules",
+        Schedules,
+        lambda ctx: Schedules(
+            ctx, deliveries=inbox.deliveries, projects=bench.projects, repository=reader, hints=bench.hints
+        ),
+    )
+    inboxes = node.namespace(
+        "triggers",
+        Triggers,
+        lambda ctx: Triggers(
+            ctx,
+            deliveries=inbox.deliveries,
+            projects=bench.projects,
+            builder=builder,
+            schedules=schedules,
+            forges={"github": GitHub(), FORGE: OwnEvents()},
+            hints=bench.hints,
+        ),
+    )
+    async with node:
+        await inboxes.ensure(triggers.SINGLETON)
+        yield

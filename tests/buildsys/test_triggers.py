@@ -90,13 +90,6 @@ async def test_what_ends_the_process_again_and_again_is_given_up(inbox: Inbox) -
     assert (delivery.outcome, delivery.reason) == ("failed", "gave up after 5 attempts")
 
 
-async def test_a_wrong_workflow_file_fails_with_the_place(inbox: Inbox) -> None:
-    id = await inbox.push(inbox.repository.commit({FILE: WORKFLOW.replace("steps:", "stages:")}))
-    delivery = await inbox.settled(id)
-    assert delivery.outcome == "failed"
-    assert (delivery.reason or "").startswith(f"{FILE}:5:3: jobs.a: missing 'steps'")
-
-
 async def test_without_a_workflow_file_the_projects_settings_count(inbox: Inbox) -> None:
     await inbox.bench.projects.update(
         "shop",

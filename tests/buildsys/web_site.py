@@ -61,8 +61,16 @@ class Builder:
         self.inputs: list[dict[str, Any]] = []
 
     async def start(
-        self, project: Project, *, branch: str | None, commit: str | None, inputs: dict[str, Any], by: str
+        self,
+        project: Project,
+        *,
+        ref: str | None,
+        commit: str | None,
+        workflow: str = "",
+        inputs: dict[str, Any],
+        by: str,
     ) -> list[UUID]:
+        branch = None if ref is None else ref.removeprefix("refs/heads/")
         if branch == "burst":
             raise RuntimeError("a pipe burst behind the wall")
         if branch == "slow":
@@ -180,12 +188,14 @@ class Site:
         )
         self.builder = Builder(database, builds)
         self.unready: Exception | None = None
+        self.learned: list[UUID] = []
         self.services = Services(
             builder=self.builder,
             dispatcher=Dispatcher(),
             hints=hints,
             forge=GitHub(),
             ready=self._ready,
+            learn_schedules=self._learn_schedules,
             verification=LogVerification(
                 builds=builds,
                 logs=self.stores.logs,
@@ -200,11 +210,14 @@ class Site:
         return await self.stores.projects.create(name, ProjectSettings(repository="https://git.example/shop.git"))
 
     async def build(self, project: Project) -> UUID:
-        return (await self.builder.start(project, branch=None, commit=None, inputs={}, by=""))[0]
+        return (await self.builder.start(project, ref=None, commit=None, inputs={}, by=""))[0]
 
     async def log(self) -> Log:
         """The log of a new build of a new project."""
         return Log(self.database, self.hints, await self.build(await self.project()))
+
+    async def _learn_schedules(self, project: UUID) -> None:
+        self.learned.append(project)
 
     async def _ready(self) -> None:
         if self.unready is not None:
