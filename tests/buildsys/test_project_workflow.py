@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from planning_cases import FACTS, PUSH
 
+from buildsys.core.called_workflows import gather
 from buildsys.core.contexts import build_contexts
 from buildsys.core.course import Course
 from buildsys.core.decisions import Start
@@ -22,13 +23,18 @@ from buildsys.core.workflow_file import decode_workflow
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HELLO = EXAMPLES / "hello"
 WORKFLOWS = sorted([*EXAMPLES.glob("workflows/*.yml"), HELLO / ".github/workflows/ci.yml"])
+CALLED = {
+    f".github/workflows/{file.name}": decode_workflow(file.read_bytes(), file=f".github/workflows/{file.name}")
+    for file in EXAMPLES.glob("workflows/*.yml")
+}
 SETTINGS = PlanSettings(images={"ubuntu-latest": "ubuntu:24.04", "linux": "debian:13"}, image="alpine:3")
 
 
 def first_jobs(workflow: Workflow) -> tuple[PlannedJob, ...]:
     """The jobs that a push starts at once."""
     contexts = build_contexts(PUSH, FACTS, inputs={}, variables={})
-    plan = plan_build(workflow, called={}, contexts=contexts, settings=SETTINGS)
+    called = gather(workflow, CALLED.get)
+    plan = plan_build(workflow, called=called, contexts=contexts, settings=SETTINGS)
     decisions = Course(plan).advance({}).decisions
     return tuple(job for decision in decisions if isinstance(decision, Start) for job in decision.jobs)
 
