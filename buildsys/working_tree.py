@@ -107,7 +107,7 @@ def _borrow(user: _Git, store: Path, index: Path) -> None:
         shutil.copyfile(common / "shallow", store / "shallow")
     theirs = Path(user.run("rev-parse", "--path-format=absolute", "--git-path", "index"))
     if theirs.exists():
-        shutil.copyfile(theirs, index)
+        shutil.copy2(theirs, index)  # with its time: what changed since then git looks into, whatever its size says
 
 
 def _add_files(git: _Git) -> tuple[str, ...]:

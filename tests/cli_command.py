@@ -44,9 +44,9 @@ class Command:
             sys.executable, "-m", "buildsys", *arguments, env=self._environ, **options
         )
 
-    async def __call__(self, *arguments: str, given: bytes = b"", limit: float = 60.0) -> Ended:
+    async def __call__(self, *arguments: str, given: bytes = b"", limit: float = 60.0, **options: Any) -> Ended:
         """Run it to its end."""
-        process = await self.start(*arguments)
+        process = await self.start(*arguments, **options)
         try:
             async with asyncio.timeout(limit):
                 output, errors = await process.communicate(given)
