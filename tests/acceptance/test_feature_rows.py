@@ -173,3 +173,16 @@ async def test_a_set_up_that_fails_tells_why_in_its_log(system: BuildSystem) -> 
     assert say.outcome == Outcome.SKIPPED
     assert build.jobs[0].reason is not None
     assert build.jobs[0].reason in await system.log(build.id, job="only", step=0)
+
+
+async def test_broken_yaml_is_a_failed_set_up_with_its_log(system: BuildSystem) -> None:
+    repository = Repository(system.folder / "shop")
+    repository.workflow("steps: [{run: 'never closed}]")
+    await system.add_project("shop", repository=repository.path)
+    for id in (*(await system.push("shop")).builds, *await system.start("shop")):
+        build = await system.wait(id)
+        ((setup, *_),) = (job.steps for job in build.jobs)
+        assert (build.outcome, setup.name, setup.outcome) == (Outcome.ERRORED, "Set up job", Outcome.FAILED)
+        (line,) = (await system.log(id, step=0)).splitlines()
+        assert line.startswith(".buildsys.yml:1:")
+        assert build.reason == line

@@ -16,6 +16,7 @@ from readme import ROOT, TEXT, block, blocks, table
 from buildsys.adapters.github import GitHub
 from buildsys.cli import main
 from buildsys.config import Config, Field
+from buildsys.core import workflow_file
 from buildsys.core.build import Outcome, State
 from buildsys.web.app import Services, routes
 from buildsys.web.auth import ADMIN, PUBLIC, RUNNER, Authentication
@@ -71,6 +72,16 @@ def test_the_picture_of_the_house_is_how_it_is_built() -> None:
     assert rooms <= picture.keys() | free
     for room, allowed in picture.items():
         assert _imports(room) <= allowed, f"{room} imports {_imports(room) - allowed}"
+
+
+def test_every_key_of_a_workflow_is_told_of() -> None:
+    """Those that the decoder says it knows."""
+    known = re.search(r"(?:^ {4}.+\n)+", workflow_file.__doc__ or "", re.MULTILINE)
+    assert known is not None
+    keys = set(re.findall(r"[a-z][a-z-]+(?![\w.[])", known[0])) - {"jobs", "or", "on"}
+    told = "\n".join(table("| Key | Here |"))
+    for key in keys:
+        assert re.search(rf"`(?:[\w.*\[\]]+\.)?{key}`", told), key
 
 
 def test_the_words_name_all_states_and_outcomes() -> None:

@@ -5,7 +5,10 @@ A sentence begins with the one or the other, told in our words; "Ours" is where 
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -262,3 +265,8 @@ def _is_in(field: str, value: int, low: int) -> bool:
         first, last = field.split("-")
         return int(first) <= value <= int(last)
     return field == "*" or value in map(int, field.split(","))
+
+
+def test_time_zones_are_known_where_the_system_has_none() -> None:
+    script = "from buildsys.core.cron import check_timezone as check; check('UTC'); check('Europe/Berlin')"
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONTZPATH": ""}, check=True)
