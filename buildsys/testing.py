@@ -17,6 +17,7 @@ import hashlib
 import hmac
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -232,6 +233,7 @@ async def queue_build(
     project: UUID,
     workflow: Workflow,
     *,
+    called: Mapping[str, Workflow] | None = None,
     event: Event | None = None,
     branch: str | None = None,
     settings: PlanSettings | None = None,
@@ -267,7 +269,7 @@ async def queue_build(
             title=title,
             plan=plan_build(
                 workflow,
-                called={},
+                called=called or {},
                 contexts=build_contexts(event, facts, inputs={}, variables={}),
                 settings=settings or PlanSettings(),
                 secretless=event.from_fork,

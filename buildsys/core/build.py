@@ -33,7 +33,8 @@ class Outcome(StrEnum):
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A step of a job. Number 0 is the set-up (fetch, image, container); the workflow's own begin at 1.
 
-    Those within an action have numbers from 1001 on, and the step that uses it as their `parent`.
+    Those within an action have numbers from 1001 on, and the step that uses it as their `parent`. One that is
+    `tolerated` failed, and that is none of its job. `summary` is how many characters it wrote for people, if any.
     """
 
     number: int
@@ -41,7 +42,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     parent: int | None = None
     state: State = State.QUEUED
     outcome: Outcome | None = None
+    tolerated: bool = False
     exit_code: int | None = None
+    summary: int | None = None
     started_at: datetime | None = None
     stopped_at: datetime | None = None
 
@@ -49,7 +52,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A node of a build's graph: one combination of a matrix, or before it is decided what will be all of them.
 
-    `waiting` says why it is not offered to runners though it is to run.
+    `waiting` says why it is not offered to runners though it is to run. One that is `tolerated` failed, and that is
+    none of its build. `time_limit` are the seconds that it may take: its own limit, or its build's where that is less.
     """
 
     id: str
@@ -57,10 +61,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
     state: State = State.QUEUED
     outcome: Outcome | None = None
+    tolerated: bool = False
     reason: str | None = None
     runner: str | None = None
     container: str | None = None
     waiting: str | None = None
+    time_limit: float | None = None
     started_at: datetime | None = None
     stopped_at: datetime | None = None
     steps: tuple[Step, ...] = ()

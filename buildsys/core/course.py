@@ -42,7 +42,12 @@ class Course:
             self._fresh = False
         walk = Walk(self._known, rows, deciding=True)
         end = walk.end(self._root, cancelled=reason)
-        return Progress(decisions=tuple(walk.decisions), held=walk.held, result=None if end is None else end.result)
+        return Progress(
+            decisions=tuple(walk.decisions),
+            held=walk.held,
+            over=frozenset(walk.over),
+            result=None if end is None else end.result,
+        )
 
     def planned(self, id: str) -> PlannedJob | None:
         """A job that was started, as it was then; None before `advance` was given its row."""

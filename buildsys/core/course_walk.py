@@ -25,7 +25,7 @@ _WORST_FIRST = (Result.FAILURE, Result.CANCELLED, Result.SUCCESS)
 
 
 class Walk:
-    """Says in `decisions` and `held` what is to be done; one that is not `deciding` starts, skips and fails nothing."""
+    """Says in `decisions`, `held` and `over` how things stand. One that is not `deciding` has nothing begin or end."""
 
     def __init__(self, known: Known, rows: Rows, *, deciding: bool) -> None:
         self._known = known
@@ -34,6 +34,7 @@ class Walk:
         self._begun = {prefix for id in rows for prefix in prefixes(id)}
         self.decisions: list[Decision] = []
         self.held: dict[str, str] = {}
+        self.over: set[str] = set()
 
     def end(self, scope: Scope, *, cancelled: str) -> End | None:
         """The end of a workflow, None while a job of it can still start or run; `cancelled` says why it is, if so."""
@@ -126,6 +127,7 @@ class Walk:
                 running += 1
             else:
                 ends[scope.id] = end
+                self.over.add(scope.id)
         return _together(ends.values()) if len(ends) == len(made.scopes) else None
 
     def _failed_before(self, made: Spread) -> str:

@@ -69,9 +69,11 @@ Decision = Skip | Fail | Start | Cancel
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done now. `held` are jobs that have a row and may not be offered yet, each with the reason.
 
-    `result` is the build's, None while a job can still start or run.
+    `over` are the called workflows, by the jobs that call them, of which no job can still start or run. `result` is the
+    build's, None while a job can still start or run.
     """
 
     decisions: tuple[Decision, ...]
     held: dict[str, str]
+    over: frozenset[str]
     result: Result | None

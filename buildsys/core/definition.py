@@ -86,8 +86,11 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Concurrency(msgspec.Struct, frozen=True, kw_only=True):
+    """`queue` says whether only the newest may wait for the group (`single`), or many."""
+
     group: Template
     cancel_in_progress: Switch = False
+    queue: Literal["single", "max"] = "single"
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):

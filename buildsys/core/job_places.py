@@ -65,6 +65,11 @@ def expected(plan: BuildPlan) -> tuple[Expected, ...]:
     )
 
 
+def is_within(id: str, holder: str) -> bool:
+    """Whether the job of this id is the holder itself, or one of the workflow that it calls; "" is the whole build."""
+    return not holder or id == holder or id.startswith(f"{holder}.")
+
+
 def stands_for(id: str) -> str:
     """The job of the build's own workflow that the job of this id comes from."""
     return id.partition(".")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 
@@ -14,6 +15,7 @@ from buildsys.core.findings import Rule
 from buildsys.core.injection import DIRECTORY
 from buildsys.core.matrix_reading import read_strategy
 from buildsys.core.permission_reading import read_permissions
+from buildsys.core.planning import QUEUE_OR_CANCEL
 from buildsys.core.step_reading import ID, ID_RULE, MAX_MINUTES, read_shell, read_steps
 from buildsys.core.template_reading import Scope, TemplateReader, properties
 from buildsys.core.yaml_reading import Field
@@ -67,13 +69,25 @@ def read_concurrency(reader: TemplateReader, field: Field, *, place: str) -> Con
     """A group's name, or a mapping with it."""
     if not isinstance(field.value, Mapping):
         return Concurrency(group=reader.template(field, place=place, expected="a group or a mapping with it"))
-    fields = reader.fields(field.value, field.path, known=("group", "cancel-in-progress"), later=("queue",))
+    fields = reader.fields(field.value, field.path, known=("group", "cancel-in-progress", "queue"))
     if "group" not in fields:
         reader.error(field.key, field.path, "missing 'group'")
+    cancel = reader.switch(fields.get("cancel-in-progress"), place=place)
+    queue = _queue(reader, fields["queue"]) if "queue" in fields else "single"
+    if cancel is True and queue == "max":
+        reader.error(fields["queue"].key, fields["queue"].path, QUEUE_OR_CANCEL)
     return Concurrency(
         group=reader.template(fields["group"], place=place, expected="a group") if "group" in fields else "",
-        cancel_in_progress="cancel-in-progress" in fields and reader.switch(fields["cancel-in-progress"], place=place),
+        cancel_in_progress=cancel,
+        queue=queue,
     )
+
+
+def _queue(reader: TemplateReader, field: Field) -> Literal["single", "max"]:
+    text = reader.text(field, expected="'single' or 'max'")
+    if text not in ("single", "max", ""):
+        reader.error(field.value, field.path, f"expected 'single' or 'max', found {text[:60]!r}")
+    return "max" if text == "max" else "single"
 
 
 def read_defaults(reader: TemplateReader, field: Field, *, place: str | None) -> Defaults:

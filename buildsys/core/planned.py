@@ -7,7 +7,7 @@ outputs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -33,11 +33,13 @@ class ConcurrencyGroup(msgspec.Struct, frozen=True, kw_only=True):
     """A group of which one holder runs at a time; `group` is in lower case, since GitHub's have no case.
 
     `holder` is who takes the place, within its build: a job by its id, the jobs of a called workflow by that of the
-    job that calls it, empty for the whole build. What has one holder does not wait for itself.
+    job that calls it, empty for the whole build. What has one holder does not wait for itself. With `queue` "single" it
+    takes the place of whoever waits already; with "max" it waits behind them.
     """
 
     group: str
     cancel_in_progress: bool = False
+    queue: Literal["single", "max"] = "single"
     holder: str = ""
 
 

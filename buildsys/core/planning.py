@@ -26,6 +26,9 @@ from buildsys.errors import WorkflowError
 LONGEST = 255
 """Characters of a name that people read, and of a concurrency group."""
 
+QUEUE_OR_CANCEL = "what cancels those in progress does not wait for them: 'queue: max' needs no 'cancel-in-progress'"
+"""GitHub refuses the two together, too."""
+
 
 class PlanSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the installation and the project say: images by runner label, the one where no label has any, and trust.
@@ -107,7 +110,9 @@ def group_of(
     if not group or len(group) > LONGEST or "\0" in group:
         raise PlanError(f"{key}.group: expected a name of up to {LONGEST} characters, found {group[:60]!r}")
     cancel = evaluator.switch(concurrency.cancel_in_progress, f"{key}.cancel-in-progress")
-    return ConcurrencyGroup(group=group.lower(), cancel_in_progress=cancel, holder=holder)
+    if cancel and concurrency.queue == "max":
+        raise PlanError(f"{key}: {QUEUE_OR_CANCEL}")
+    return ConcurrencyGroup(group=group.lower(), cancel_in_progress=cancel, queue=concurrency.queue, holder=holder)
 
 
 def shown(name: str) -> str:

@@ -22,7 +22,7 @@ from buildsys.core.contexts import default_environment
 from buildsys.core.logs import END, LogChange
 from buildsys.errors import BuildsysError, Invalid
 from buildsys.objects.build_life import BuildLife
-from buildsys.objects.build_rows import load_life, save_life
+from buildsys.objects.build_rows import load_life, news_of_places, save_life
 from buildsys.objects.job_life import JobLife
 from buildsys.objects.log_archive import LogArchive
 from buildsys.objects.log_sequence import LogSequence
@@ -126,9 +126,18 @@ class BuildBuddy(Actor):
 
     async def cancel_build(self, by: str) -> None:
         """End the build as canceled: at once while it is queued, else when its containers are proven gone."""
-        if self._life.state == State.QUEUED:
-            self.ctx.execute(QUERIES["queue_delete"], build=self._id)
+        self._leave_queue()
         self._life.order_stop(Outcome.CANCELED, self.ctx.clock.now(), reason=f"canceled by {by}")
+        self._save()
+
+    async def look_at_groups(self) -> None:
+        """Do what follows from the places in concurrency groups that the build was given, or has lost."""
+        if self._life.is_stopped:
+            return
+        news = await news_of_places(self.ctx, self._id)
+        if any(place.lost is not None and not key.holder for key, place in news.items()):
+            self._leave_queue()
+        self._life.take_news(news, self.ctx.clock.now())
         self._save()
 
     async def claim_job(self, assignment: UUID, runner: UUID, incarnation: int) -> Assignment | None:
@@ -271,6 +280,10 @@ class BuildBuddy(Actor):
     def _patience(self) -> timedelta:
         return timedelta(seconds=self._limits.grace + ESCALATION)
 
+    def _leave_queue(self) -> None:
+        if self._life.state == State.QUEUED:
+            self.ctx.execute(QUERIES["queue_delete"], build=self._id)
+
     def _job(self, assignment: UUID) -> JobLife | None:
         return next((job for job in self._life.jobs.values() if job.assignment == assignment), None)
 
@@ -329,7 +342,8 @@ class BuildBuddy(Actor):
             )
             self.ctx.after_commit(lambda: self._hints.send("assignments"))
         changes, records = self._life.take_changes()
-        save_life(self.ctx, self._life, changes)
+        if save_life(self.ctx, self._life, changes):
+            self.ctx.after_commit(lambda: self._hints.send("queue"))
         self._pass_on_orders(changes.jobs)
         for change in records:
             self._append(change)

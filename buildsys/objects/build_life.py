@@ -9,7 +9,6 @@ or something of ours failed, it is not asked any more: everything ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,30 +17,19 @@ from buildsys.core.assignment import ContainerStarted, Item, JobStopped, LogBatc
 from buildsys.core.build import Outcome, State
 from buildsys.core.course import Course
 from buildsys.core.course_walk import CANCELLED
-from buildsys.core.decisions import Cancel, Fail, Skip, Start
+from buildsys.core.decisions import Cancel, Fail, Progress, Skip, Start
 from buildsys.core.definition import Events, Workflow
-from buildsys.core.job_places import expected, place_of, stands_for
+from buildsys.core.job_places import expected, is_within, place_of, stands_for
 from buildsys.core.logs import END, GAP, LINES, STEP_STARTED, STEP_STOPPED, TRUNCATED, LogChange
-from buildsys.core.planned import PlannedJob
 from buildsys.core.planning import BuildPlan, PlanSettings, plan_build, shown
+from buildsys.objects.build_changes import Changes
 from buildsys.objects.build_outcome import outcome_of, worst
+from buildsys.objects.group_places import GroupPlaces, Place, PlaceKey
 from buildsys.objects.job_life import WITHIN, JobLife, StepLife, steps_of
 
 
-@dataclass(slots=True)
-class Changes:
-    """What is to be written: the build, jobs and steps that changed or are new, and what stood for them before."""
-
-    build: bool = False
-    jobs: set[str] = field(default_factory=set)
-    new_jobs: set[str] = field(default_factory=set)
-    replaced: set[str] = field(default_factory=set)
-    steps: set[tuple[str, int]] = field(default_factory=set)
-    new_steps: set[tuple[str, int]] = field(default_factory=set)
-
-
 class BuildLife:
-    """A build with its jobs. `stopping` is how it has been ordered to end, if it has.
+    """A build with its jobs and its places in concurrency groups. `stopping` is how it has been ordered to end.
 
     `log_left` are the bytes that its steps may still print. Where one of them was cut, nothing is left: what that step
     would have had masked is not known.
@@ -51,6 +39,7 @@ class BuildLife:
         self.id = id
         self.plan = plan
         self.jobs = jobs
+        self.places = GroupPlaces()
         self.log_left = log_left
         self.state = State.QUEUED
         self.outcome: Outcome | None = None
@@ -94,7 +83,8 @@ class BuildLife:
         for job in self.jobs.values():
             if job.is_decided:
                 job.planned = self._course.planned(job.id)
-        self._hold(progress.held)
+        for job in self._waiting():
+            job.held = progress.held.get(job.id) or self.places.look(job.groups).waits
 
     def start(self, now: datetime) -> None:
         """The build leaves the queue, and its first jobs are decided."""
@@ -106,11 +96,7 @@ class BuildLife:
         """The jobs to offer now: it is decided that they run, and nobody has them yet."""
         if self._is_over_soon:
             return []
-        return [
-            job
-            for job in self.jobs.values()
-            if job.planned is not None and job.state == State.QUEUED and job.assignment is None and job.held is None
-        ]
+        return [job for job in self._waiting() if job.held is None]
 
     def offer(self, job: JobLife, assignment: UUID) -> None:
         """The job is there for any runner to take."""
@@ -180,6 +166,17 @@ class BuildLife:
                 self._order_end(job, now)
         self._settle(now)
 
+    def take_news(self, news: dict[PlaceKey, Place], now: datetime) -> None:
+        """The Scheduler has given places, or taken them away: then what is there ends, or never begins."""
+        for key, place in news.items():
+            self.places.learn(key, place)
+            if place.lost is not None and not key.holder:
+                self.order_stop(Outcome.CANCELED, now, reason=place.lost)
+            elif place.lost is not None:
+                for job in [job for job in self.jobs.values() if job.is_decided and is_within(job.id, key.holder)]:
+                    self._order_end(job, now, reason=place.lost)
+        self._settle(now)
+
     def fail(self, now: datetime, reason: str) -> None:
         """Something of ours went wrong: every job that is not over ends as errored."""
         self.reason, self.changes.build, self._has_failed = reason, True, True
@@ -201,18 +198,23 @@ class BuildLife:
         """Do what follows from the ends so far; where nothing can follow any more the build is over."""
         if self.is_stopped:
             return
-        result = None
+        progress = None
         while not self._is_over_soon:
             progress = self._course.advance(self._ends(), cancelled=self.stopping == Outcome.CANCELED)
-            result = progress.result
             fresh = [self._decided(decision, now) for decision in progress.decisions]
-            if not any(fresh):
-                self._hold(progress.held)
+            if not any(fresh) and not self._hold(progress.held, now):
                 break
         if self._is_over_soon and all(job.is_stopped for job in self.jobs.values()):
             self._end(worst(self.jobs.values()), now)
-        elif result is not None:
-            self._end(outcome_of(result, self.jobs.values(), self.stopping), now)
+        elif progress is not None and progress.result is not None:
+            self._end(outcome_of(progress.result, self.jobs.values(), self.stopping), now)
+        self.places.release(lambda holder: self._is_over(holder, progress))
+
+    def _is_over(self, holder: str, progress: Progress | None) -> bool:
+        """Whether nothing of what holds a place in a concurrency group runs, or can still begin."""
+        job = self.jobs.get(holder)
+        known = job is not None or progress is None or holder in progress.over or self.is_stopped
+        return known and all(job.is_stopped for job in self.jobs.values() if is_within(job.id, holder))
 
     def _ends(self) -> dict[str, Any]:
         return {job.id: job.end for job in self.jobs.values() if job.is_decided}
@@ -222,7 +224,7 @@ class BuildLife:
         match decision:
             case Start(jobs=jobs):
                 for planned in jobs:
-                    self._plan_job(planned, now)
+                    self._decide(planned.id, planned.name, now).planned = planned
                 return True
             case Skip(id=id, name=name, reason=reason):
                 job = self._decide(id, name, now)
@@ -237,10 +239,6 @@ class BuildLife:
             case Cancel(ids=ids, reason=reason):
                 news = [self._order_end(self.jobs[id], now, reason=reason) for id in ids]
                 return any(news)
-
-    def _plan_job(self, planned: PlannedJob, now: datetime) -> None:
-        job = self._decide(planned.id, planned.name, now)
-        job.planned = planned
 
     def _decide(self, id: str, name: str, now: datetime) -> JobLife:
         """The job of this id, in place of what stood for it."""
@@ -258,11 +256,28 @@ class BuildLife:
         self.changes.jobs.add(id)
         return job
 
-    def _hold(self, held: dict[str, str]) -> None:
-        for job in self.jobs.values():
-            if job.state == State.QUEUED and job.held != held.get(job.id):
-                job.held = held.get(job.id)
+    def _waiting(self) -> list[JobLife]:
+        """The jobs that are to run, and that nobody was offered yet."""
+        return [
+            job
+            for job in self.jobs.values()
+            if job.planned is not None and job.state == State.QUEUED and job.assignment is None
+        ]
+
+    def _hold(self, held: dict[str, str], now: datetime) -> bool:
+        """Say of each job that waits what it waits for; whether one of them is over instead."""
+        news = False
+        for job in self._waiting():
+            reason = held.get(job.id)
+            if reason is None:
+                standing = self.places.look(job.groups)
+                reason = standing.waits
+                if standing.out is not None:
+                    news = self._order_end(job, now, reason=standing.out) or news
+            if job.held != reason:
+                job.held = reason
                 self.changes.jobs.add(job.id)
+        return news
 
     def _order_end(self, job: JobLife, now: datetime, *, reason: str | None = None) -> bool:
         """Have the job end early; whether that is news."""

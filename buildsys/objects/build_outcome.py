@@ -18,9 +18,9 @@ def outcome_of(result: Result, jobs: Collection[JobLife], stopping: Outcome | No
 
     What may fail does not count, nor what ended because another combination failed.
     """
-    if result != Result.FAILURE and any(job.reason == CANCELLED for job in jobs):
+    if result == Result.CANCELLED or (result != Result.FAILURE and any(job.reason == CANCELLED for job in jobs)):
         return Outcome.CANCELED
-    if result in (Result.SUCCESS, Result.SKIPPED):
+    if result != Result.FAILURE:
         return Outcome.SUCCESS if result == Result.SUCCESS else Outcome.SKIPPED
     return worst(job for job in jobs if not job.is_tolerated and (stopping or not _failed_fast(job)))
 

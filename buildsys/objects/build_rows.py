@@ -10,7 +10,9 @@ import msgspec
 from actors import Context
 from buildsys.core.build import Outcome, State
 from buildsys.core.planning import BuildPlan
-from buildsys.objects.build_life import BuildLife, Changes
+from buildsys.objects.build_changes import Changes
+from buildsys.objects.build_life import BuildLife
+from buildsys.objects.group_places import Place, PlaceKey
 from buildsys.objects.job_life import JobLife, StepLife
 from buildsys.store.queries import QUERIES
 
@@ -32,6 +34,8 @@ async def load_life(ctx: Context, row: Any, *, log_limit: int) -> BuildLife:
     assert plan is not None
     life = BuildLife.of_plan(build, msgspec.json.decode(plan["plan"], type=BuildPlan))
     life.log_left = log_limit
+    for key, place, _ in await _stored_places(ctx, build):
+        life.places.restore(key, place)
     if row["state"] == State.QUEUED:  # nothing has happened yet
         return life
     _read(life, row, _BUILD)
@@ -39,7 +43,7 @@ async def load_life(ctx: Context, row: Any, *, log_limit: int) -> BuildLife:
     life.jobs = {stored["id"]: _job(stored) for stored in await ctx.database.many(QUERIES["job_list"], build=build)}
     for stored in await ctx.database.many(QUERIES["step_list"], build=build):
         step = StepLife(number=stored["number"], name=stored["name"], parent=stored["parent"])
-        step.is_tolerated, step.summary = stored["tolerated"], stored["summary"]
+        step.is_tolerated = stored["tolerated"]
         _read(step, stored, _STEP)
         life.jobs[stored["job"]].steps[step.number] = step
     last: dict[str, int] = {}
@@ -57,8 +61,13 @@ async def load_life(ctx: Context, row: Any, *, log_limit: int) -> BuildLife:
     return life
 
 
-def save_life(ctx: Context, life: BuildLife, changes: Changes) -> None:
-    """Put what has changed into the turn's commit."""
+async def news_of_places(ctx: Context, build: UUID) -> dict[PlaceKey, Place]:
+    """The places of a build of whose standing its actor has not taken notice."""
+    return {key: place for key, place, told in await _stored_places(ctx, build) if not told}
+
+
+def save_life(ctx: Context, life: BuildLife, changes: Changes) -> bool:
+    """Put what has changed into the turn's commit; whether there is news for the Scheduler."""
     if changes.new_jobs:
         new = [_described(life.jobs[id]) for id in sorted(changes.new_jobs)]
         ctx.execute(QUERIES["job_insert"], rows=len(new), build=life.id, jobs=new)
@@ -74,6 +83,8 @@ def save_life(ctx: Context, life: BuildLife, changes: Changes) -> None:
             name=job.name,
             decided=job.is_decided,
             outputs=msgspec.json.encode(job.outputs).decode() if job.outputs else None,
+            timeout=job.planned and job.planned.timeout,
+            tolerated=job.is_tolerated,
             **_columns(job, _JOB),
         )
         if job.is_stopped and job.assignment:
@@ -97,6 +108,38 @@ def save_life(ctx: Context, life: BuildLife, changes: Changes) -> None:
         )
     if changes.build:
         ctx.execute(QUERIES["build_update"], id=life.id, stopping=life.stopping, **_columns(life, _BUILD))
+    return _save_places(ctx, life)
+
+
+async def _stored_places(ctx: Context, build: UUID) -> list[tuple[PlaceKey, Place, bool]]:
+    rows = await ctx.database.many(QUERIES["group_list"], build=build)
+    return [(PlaceKey(row["holder"], row["name"]), Place(row["held"], row["lost"]), row["told"]) for row in rows]
+
+
+def _save_places(ctx: Context, life: BuildLife) -> bool:
+    changes = life.places.take_changes()
+    for key, group in changes.asked.items():
+        ctx.execute(
+            QUERIES["group_ask"],
+            build=life.id,
+            holder=key.holder,
+            name=key.name,
+            cancel_in_progress=group.cancel_in_progress,
+            queue=group.queue,
+        )
+    for key, place in changes.told.items():
+        ctx.execute(
+            QUERIES["group_told"],
+            rows=None,
+            build=life.id,
+            holder=key.holder,
+            name=key.name,
+            held=place.held,
+            lost=place.lost,
+        )
+    for key in changes.released:
+        ctx.execute(QUERIES["group_release"], rows=None, build=life.id, holder=key.holder, name=key.name)
+    return bool(changes.asked or changes.released)
 
 
 def _job(row: Any) -> JobLife:

@@ -11,7 +11,7 @@ from buildsys.core.assignment import Position
 from buildsys.core.build import Outcome, State
 from buildsys.core.decisions import JobEnd, Result
 from buildsys.core.definition import Script, Step
-from buildsys.core.planned import PlannedJob
+from buildsys.core.planned import ConcurrencyGroup, PlannedJob
 from buildsys.core.planning import shown
 
 SETUP = "Set up job"
@@ -92,6 +92,11 @@ class JobLife:
         left = [step for step in self.steps.values() if step.state != State.STOPPED]
         running = [step for step in left if step.state == State.RUNNING]
         return running or (left[:1] if self.runner is not None else [])
+
+    @property
+    def groups(self) -> tuple[ConcurrencyGroup, ...]:
+        """Those that it has to have a place in, the outermost first."""
+        return () if self.planned is None else self.planned.concurrency
 
     @property
     def is_tolerated(self) -> bool:

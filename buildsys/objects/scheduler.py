@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from actors import Actor, Context, Namespace, Transaction
@@ -32,12 +31,19 @@ STALE = 1.5 * START_DEADLINE
 STARTS = 5
 """How many claims a build gets. Only what its actor cannot even load uses them up; it ends as errored then."""
 
+MOST_WAITING = 100
+"""How many may wait for one concurrency group where they all may, as on GitHub."""
+
 SINGLETON = "scheduler"
 """The name of the one Scheduler."""
 
 
 class Scheduler(Actor):
-    """Claims queued builds within the limits of system, account and project, and starts at most so many at a time."""
+    """Claims queued builds within the limits of system, account and project, and starts at most so many at a time.
+
+    It gives out the projects' concurrency groups, too, to builds and jobs alike, and tells the builds' actors until
+    they know.
+    """
 
     def __init__(
         self,
@@ -56,25 +62,24 @@ class Scheduler(Actor):
         self._start_concurrency = start_concurrency
         self._seal_key = seal_key
         self._starting: set[UUID] = set()
-        self._superseding: set[UUID] = set()
+        self._telling: set[UUID] = set()
 
     async def on_activate(self) -> None:
         self.ctx.spawn(self._listen(), name="queue-hints")
 
     async def alarm(self) -> None:
-        """Claim what may start now, say of the others why they wait, start what was claimed, end what is superseded."""
+        """Claim what may start now, give out concurrency groups, say of the others why they wait; start, and tell."""
         async with self.ctx.transaction() as tx:
             await self._give_up(tx)
-            superseded = await tx.many(QUERIES["queue_superseded"])
             room = self._start_concurrency - len(self._starting)
             stale = await tx.many(QUERIES["queue_stale"], seconds=STALE, size=room)
             claimed = await tx.many(QUERIES["queue_claim"], max_running=self._max_running, size=room - len(stale))
+            untold = await self._give_out_groups(tx)
             await tx.execute(QUERIES["queue_explain"], max_running=self._max_running)
             self.ctx.set_alarm(self.ctx.clock.now() + timedelta(seconds=TICK))
-        for row in superseded:
-            if row["build"] not in self._superseding:
-                self._superseding.add(row["build"])
-                self.ctx.spawn(self._supersede(row), name=f"supersede-{row['build']}")
+        for build in untold - self._telling:
+            self._telling.add(build)
+            self.ctx.spawn(self._tell(build), name=f"tell-{build}")
         for row in (*stale, *claimed):
             if row["build"] not in self._starting:
                 self._starting.add(row["build"])
@@ -90,6 +95,13 @@ class Scheduler(Actor):
             )
             await tx.execute(QUERIES["log_append"], **log_columns(row["id"], end))
 
+    async def _give_out_groups(self, tx: Transaction) -> set[UUID]:
+        """Give free groups to those that wait, order out whom a newer one leaves no place for; who is to be told."""
+        await tx.execute(QUERIES["group_grant"])
+        await tx.execute(QUERIES["group_supersede"])
+        await tx.execute(QUERIES["group_overfull"], size=MOST_WAITING)
+        return {row["build"] for row in await tx.many(QUERIES["group_untold"])}
+
     async def _start(self, build: UUID) -> None:
         try:
             async with asyncio.timeout(START_DEADLINE):
@@ -100,13 +112,12 @@ class Scheduler(Actor):
             if held_up:
                 self.ctx.wake()
 
-    async def _supersede(self, row: Any) -> None:
+    async def _tell(self, build: UUID) -> None:
         try:
             async with asyncio.timeout(START_DEADLINE):
-                by = f"#{row['number']}, which is newer in the concurrency group {row['concurrency']!r}"
-                await self._buddies.get(str(row["build"])).cancel_build(by)
+                await self._buddies.get(str(build)).look_at_groups()
         finally:
-            self._superseding.discard(row["build"])
+            self._telling.discard(build)
 
     async def _listen(self) -> None:
         with self._hints.subscribe("queue") as changed:

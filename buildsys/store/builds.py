@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,7 +13,7 @@ import msgspec
 from actors import Database
 from buildsys.core.build import Build, Job, Outcome, State, Step, Transition
 from buildsys.core.contexts import contexts_of_attempt
-from buildsys.core.job_places import expected
+from buildsys.core.job_places import expected, is_within
 from buildsys.core.planning import BuildPlan
 from buildsys.errors import Conflict, NotFound
 from buildsys.store.queries import QUERIES
@@ -73,7 +74,8 @@ class Builds:
             plan=msgspec.json.encode(new.plan).decode(),
             jobs=msgspec.to_builtins(expected(new.plan)),
             concurrency=group and group.group,
-            cancel_in_progress=group is not None and group.cancel_in_progress,
+            concurrency_queue=group and group.queue,
+            cancel_in_progress=group and group.cancel_in_progress,
             time_limit=new.time_limit,
             delivery=new.delivery,
             number=new.number,
@@ -123,9 +125,17 @@ class Builds:
         row = await self._row(id)
         jobs = await self._database.many(QUERIES["job_list"], build=id)
         steps = await self._database.many(QUERIES["step_list"], build=id)
+        groups = await self._waiting_for_groups(id) if any(job["held"] for job in jobs) else {}
         plan = await self._database.one(QUERIES["build_plan"], id=id)
         inputs = {} if plan is None else msgspec.json.decode(plan["plan"], type=_Plan).contexts.inputs
-        return _build(row, waiting=await self._waiting(row), jobs=_jobs(jobs, steps), inputs=inputs)
+        return _build(row, waiting=await self._waiting(row), jobs=_jobs(row, jobs, steps, groups), inputs=inputs)
+
+    async def summary(self, id: UUID, *, job: str, step: int) -> str:
+        """What a step wrote for people, in Markdown. Raises `NotFound` where it wrote nothing."""
+        row = await self._database.one(QUERIES["step_summary"], build=id, job=job, number=step)
+        if row is None or row["summary"] is None:
+            raise NotFound(f"step {step} of job {job!r} has no summary")
+        return str(row["summary"])
 
     async def plan(self, id: UUID) -> BuildPlan:
         """What the build was fixed to be when it was triggered. Raises `NotFound`."""
@@ -163,7 +173,10 @@ class Builds:
     async def _waiting(self, row: Any) -> str | None:
         """Why a build waits: for the scheduler, a limit and who holds it, or a runner and what keeps it away."""
         if row["state"] in (State.STARTING, State.RUNNING):
-            return await self._waiting_for_runner(row["id"])
+            waiting = await self._waiting_for_runner(row["id"])
+            if waiting is None and row["state"] == State.STARTING:
+                return next(iter((await self._waiting_for_groups(row["id"])).values()), None)
+            return waiting
         if row["state"] != State.QUEUED:
             return None
         match row["waits_for"]:
@@ -172,7 +185,7 @@ class Builds:
             case "project":
                 scope, limit = {"project": row["project"], "account": None}, "the project's limit of running builds"
             case "concurrency":
-                return await self._waiting_for_group(row)
+                return next(iter((await self._waiting_for_groups(row["id"])).values()), None)
             case "account":
                 scope, limit = {"project": None, "account": row["account"]}, "the account's limit of running builds"
             case _:
@@ -184,12 +197,15 @@ class Builds:
         more = holders[0]["running"] - len(holders)
         return f"{limit} is used up by {names}" + (f" and {more} more" if more else "")
 
-    async def _waiting_for_group(self, row: Any) -> str:
-        holder = await self._database.one(
-            QUERIES["concurrency_holder"], project=row["project"], concurrency=row["concurrency"]
-        )
-        group = f"the concurrency group {row['concurrency']!r}"
-        return f"{group} is free now" if holder is None else f"{group} is held by #{holder['number']}"
+    async def _waiting_for_groups(self, build: UUID) -> dict[str, str]:
+        """For which concurrency group the holders of this build wait, and who has it."""
+        found = {}
+        for row in await self._database.many(QUERIES["group_waiting"], build=build):
+            by = "which is free now"
+            if row["number"] is not None:
+                by = f"held by #{row['number']}" + (f" / {row['held_by']}" if row["held_by"] else "")
+            found[row["holder"]] = f"waits for the concurrency group {row['name']!r}, {by}"
+        return found
 
     async def _waiting_for_runner(self, build: UUID) -> str | None:
         offer = await self._database.one(QUERIES["assignment_waiting"], build=build)
@@ -236,7 +252,10 @@ def _build(row: Any, *, waiting: str | None, jobs: tuple[Job, ...] = (), inputs:
     )
 
 
-def _jobs(jobs: list[Any], steps: list[Any]) -> tuple[Job, ...]:
+def _jobs(build: Any, jobs: list[Any], steps: list[Any], groups: dict[str, str]) -> tuple[Job, ...]:
+    of_job = defaultdict[str, list[Step]](list)
+    for step in steps:
+        of_job[step["job"]].append(_step(step))
     return tuple(
         Job(
             id=job["id"],
@@ -244,29 +263,41 @@ def _jobs(jobs: list[Any], steps: list[Any]) -> tuple[Job, ...]:
             needs=tuple(job["needs"]),
             state=State(job["state"]),
             outcome=_outcome(job),
+            tolerated=job["tolerated"],
             reason=job["reason"],
             runner=None if job["runner"] is None else str(job["runner"]),
             container=job["container"],
-            waiting=job["held"],
+            waiting=_held(job, groups),
+            time_limit=min(build["time_limit"], job["timeout"] or build["time_limit"]),
             started_at=job["started_at"],
             stopped_at=job["stopped_at"],
-            steps=tuple(
-                Step(
-                    number=step["number"],
-                    name=step["name"],
-                    parent=step["parent"],
-                    state=State(step["state"]),
-                    outcome=_outcome(step),
-                    exit_code=step["exit_code"],
-                    started_at=step["started_at"],
-                    stopped_at=step["stopped_at"],
-                )
-                for step in steps
-                if step["job"] == job["id"]
-            ),
+            steps=tuple(of_job[job["id"]]),
         )
         for job in jobs
     )
+
+
+def _step(row: Any) -> Step:
+    return Step(
+        number=row["number"],
+        name=row["name"],
+        parent=row["parent"],
+        state=State(row["state"]),
+        outcome=_outcome(row),
+        tolerated=row["tolerated"],
+        exit_code=row["exit_code"],
+        summary=row["summary"],
+        started_at=row["started_at"],
+        stopped_at=row["stopped_at"],
+    )
+
+
+def _held(job: Any, groups: dict[str, str]) -> str | None:
+    """Why a job waits; where it is for a concurrency group, with who has that now."""
+    if job["held"] is None:
+        return None
+    within = (holder for holder in groups if holder and is_within(job["id"], holder))
+    return next((groups[holder] for holder in within), job["held"])
 
 
 def _outcome(row: Any) -> Outcome | None:

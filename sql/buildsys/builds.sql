@@ -5,15 +5,15 @@ WHERE id = :project AND NOT EXISTS (SELECT FROM builds WHERE delivery = :deliver
 RETURNING last_number AS number;
 
 -- name: build_insert :one
--- A new build with what stands for its jobs and its place in the queue, in one statement; no row where this delivery
--- has led to a build of this workflow before.
+-- A new build with what stands for its jobs and its places in the queue and its concurrency group, in one statement; no
+-- row where this delivery has led to a build of this workflow before.
 WITH build AS (
     INSERT INTO builds (
         id, account, project, number, attempt, retry_of, delivery, workflow, event, branch, commit, title, plan,
-        concurrency, cancel_in_progress, time_limit
+        time_limit
     )
     SELECT :id, account, id, :number, :attempt, :retry_of, :delivery, :workflow, :event, :branch, :commit, :title, :plan,
-        :concurrency, :cancel_in_progress, :time_limit
+        :time_limit
     FROM projects WHERE id = :project
     ON CONFLICT (delivery, workflow) DO NOTHING
     RETURNING *
@@ -22,15 +22,19 @@ WITH build AS (
     SELECT build.id, j.id, j.rank, j.name, j.needs
     FROM build, jsonb_to_recordset(:jobs::jsonb) AS j (id text, rank integer[], name text, needs text[])
 ), queued AS (
-    INSERT INTO queue (build, account, project, priority, queued_at, concurrency, cancel_in_progress)
-    SELECT id, account, project, :priority, queued_at, concurrency, cancel_in_progress FROM build
+    INSERT INTO queue (build, account, project, priority, queued_at)
+    SELECT id, account, project, :priority, queued_at FROM build
+), place AS (
+    INSERT INTO group_places (project, name, build, holder, cancel_in_progress, queue)
+    SELECT project, :concurrency, id, '', :cancel_in_progress, :concurrency_queue FROM build
+    WHERE :concurrency::text IS NOT NULL
 )
 SELECT id, number, attempt FROM build;
 
 -- name: build_get :one
 -- A build with its project's name and, while it is queued, what it waits for.
 SELECT b.id, b.account, b.project, b.number, b.attempt, b.retry_of, b.workflow, b.event, b.branch, b.commit, b.title,
-       b.concurrency, b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
+       b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
        b.starting_at, b.running_at, b.stopped_at, p.name AS project_name, q.waits_for, q.claimed_at
 FROM builds b JOIN projects p ON p.id = b.project LEFT JOIN queue q ON q.build = b.id
 WHERE b.id = :id;
@@ -42,7 +46,7 @@ SELECT plan FROM builds WHERE id = :id;
 -- name: build_by_ids :many
 -- The builds among these ids, newest first.
 SELECT b.id, b.account, b.project, b.number, b.attempt, b.retry_of, b.workflow, b.event, b.branch, b.commit, b.title,
-       b.concurrency, b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
+       b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
        b.starting_at, b.running_at, b.stopped_at, p.name AS project_name, q.waits_for, q.claimed_at
 FROM builds b JOIN projects p ON p.id = b.project LEFT JOIN queue q ON q.build = b.id
 WHERE b.id = ANY(:ids)
@@ -51,7 +55,7 @@ ORDER BY b.queued_at DESC, b.id DESC;
 -- name: build_list :many
 -- A page of builds, newest first, older than the given place; of one project where it is given.
 SELECT b.id, b.account, b.project, b.number, b.attempt, b.retry_of, b.workflow, b.event, b.branch, b.commit, b.title,
-       b.concurrency, b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
+       b.time_limit, b.state, b.outcome, b.reason, b.cancel_requested_at, b.stopping, b.queued_at,
        b.starting_at, b.running_at, b.stopped_at, p.name AS project_name, q.waits_for, q.claimed_at
 FROM builds b JOIN projects p ON p.id = b.project LEFT JOIN queue q ON q.build = b.id
 WHERE (:project::uuid IS NULL OR b.project = :project)
@@ -69,8 +73,13 @@ SELECT max(attempt) AS attempts FROM builds WHERE project = :project AND number 
 SELECT * FROM jobs WHERE build = :build ORDER BY rank, id;
 
 -- name: step_list :many
--- The steps of a build's jobs.
-SELECT * FROM steps WHERE build = :build ORDER BY job, number;
+-- The steps of a build's jobs, and how long their summaries are.
+SELECT job, number, name, parent, state, outcome, tolerated, exit_code, length(summary) AS summary, started_at, stopped_at
+FROM steps WHERE build = :build ORDER BY job, number;
+
+-- name: step_summary :one
+-- What a step wrote for people; no row where there is no such step.
+SELECT summary FROM steps WHERE build = :build AND job = :job AND number = :number;
 
 -- name: active_holders :many
 -- The oldest builds that count against a limit now, of a project, an account, or all, and how many there are in all.
@@ -103,8 +112,8 @@ DELETE FROM jobs WHERE build = :build AND id = ANY(:ids) AND NOT decided;
 -- What the build's actor knows of a job now; a stopped job never changes.
 UPDATE jobs
 SET name = :name, decided = :decided, state = :state, outcome = :outcome, reason = :reason, outputs = :outputs,
-    held = :held, assignment = :assignment, runner = :runner, incarnation = :incarnation, container = :container,
-    claimed_at = :claimed_at, ordered_at = :ordered_at, started_at = :started_at, stopped_at = :stopped_at
+    held = :held, timeout = :timeout, tolerated = :tolerated, assignment = :assignment, runner = :runner,
+    incarnation = :incarnation, container = :container, claimed_at = :claimed_at, ordered_at = :ordered_at, started_at = :started_at, stopped_at = :stopped_at
 WHERE build = :build AND id = :id AND state <> 'stopped';
 
 -- name: step_insert :exec

@@ -1,7 +1,8 @@
 -- name: queue_claim :many
 -- Claim what the limits allow, at most `size`: within a project, then an account, then the system. The order is fair:
 -- priority first, then projects by how many of their builds run already, then age. Builds claimed but not started yet
--- count as running. Of a concurrency group only the oldest is claimed, and only where none of its builds runs.
+-- count as running. What belongs to a concurrency group takes its place in the same moment: nobody else holds it, none
+-- has waited longer, and none would have it ended at once.
 WITH busy AS (
     SELECT account, project FROM builds WHERE state IN ('starting', 'running')
     UNION ALL
@@ -13,16 +14,13 @@ WITH busy AS (
     JOIN projects p ON p.id = q.project
     LEFT JOIN (SELECT project, count(*) AS running FROM busy GROUP BY project) b ON b.project = q.project
     WHERE q.claimed_at IS NULL
-      AND (q.concurrency IS NULL OR NOT (
-          EXISTS (
-              SELECT FROM builds h
-              WHERE h.project = q.project AND h.concurrency = q.concurrency AND h.state IN ('starting', 'running')
-          ) OR EXISTS (
-              SELECT FROM queue o
-              WHERE o.project = q.project AND o.concurrency = q.concurrency AND o.build <> q.build
-                AND (o.claimed_at IS NOT NULL OR (o.queued_at, o.build) < (q.queued_at, q.build))
-          )
-      ))
+      AND NOT EXISTS (
+          SELECT FROM group_places g JOIN group_places o USING (project, name)
+          WHERE g.build = q.build AND g.holder = ''
+            AND (g.lost IS NOT NULL OR o.held
+                 OR (o.asked < g.asked AND o.lost IS NULL)
+                 OR (o.asked > g.asked AND o.cancel_in_progress))
+      )
 ), by_account AS (
     SELECT c.build, c.priority, c.queued_at, c.turn, a.max_running,
            coalesce(b.running, 0)
@@ -39,6 +37,8 @@ WITH busy AS (
     LIMIT least(greatest(:max_running::bigint - (SELECT count(*) FROM busy), 0), :size::bigint)
 ), locked AS (
     SELECT q.build FROM queue q JOIN chosen USING (build) WHERE q.claimed_at IS NULL FOR UPDATE OF q SKIP LOCKED
+), taken AS (
+    UPDATE group_places g SET held = true FROM locked WHERE g.build = locked.build AND g.holder = ''
 )
 UPDATE queue q SET claimed_at = now(), waits_for = NULL
 FROM locked
@@ -58,9 +58,9 @@ WITH busy AS (
     SELECT account, count(*) AS running FROM busy GROUP BY account
 ), reasons AS (
     SELECT q.build,
-           CASE WHEN q.concurrency IS NOT NULL AND EXISTS (
-                    SELECT FROM builds h
-                    WHERE h.project = q.project AND h.concurrency = q.concurrency AND h.state IN ('starting', 'running')
+           CASE WHEN EXISTS (
+                    SELECT FROM group_places g JOIN group_places h USING (project, name)
+                    WHERE g.build = q.build AND g.holder = '' AND h.held
                 ) THEN 'concurrency'
                 WHEN b.running >= p.max_running THEN 'project'
                 WHEN c.running >= a.max_running THEN 'account'
@@ -75,37 +75,6 @@ WITH busy AS (
 UPDATE queue q SET waits_for = r.waits_for
 FROM reasons r
 WHERE q.build = r.build AND q.waits_for IS DISTINCT FROM r.waits_for;
-
--- name: queue_superseded :many
--- Builds that a newer one of their concurrency group leaves no place for, and that one's number: of those that wait
--- only the newest stays, beside the oldest where the group is free for it; and where the newest does not wait for
--- those before it to end by themselves, not even the one that runs stays.
-WITH newest AS (
-    SELECT DISTINCT ON (q.project, q.concurrency)
-           q.project, q.concurrency, q.build, q.cancel_in_progress, b.number,
-           first_value(q.build) OVER (PARTITION BY q.project, q.concurrency ORDER BY q.queued_at, q.build) AS oldest,
-           EXISTS (
-               SELECT FROM builds h
-               WHERE h.project = q.project AND h.concurrency = q.concurrency AND h.state IN ('starting', 'running')
-           ) AS held
-    FROM queue q JOIN builds b ON b.id = q.build
-    WHERE q.concurrency IS NOT NULL
-    ORDER BY q.project, q.concurrency, q.queued_at DESC, q.build DESC
-)
-SELECT q.build, n.number, n.concurrency
-FROM newest n JOIN queue q USING (project, concurrency)
-WHERE q.build <> n.build
-  AND (n.cancel_in_progress OR (q.claimed_at IS NULL AND (n.held OR q.build <> n.oldest)))
-UNION ALL
-SELECT h.id, n.number, n.concurrency
-FROM newest n JOIN builds h USING (project, concurrency)
-WHERE n.cancel_in_progress AND h.state IN ('starting', 'running') AND h.stopping IS NULL;
-
--- name: concurrency_holder :one
--- The build that runs of a project's concurrency group.
-SELECT number FROM builds
-WHERE project = :project AND concurrency = :concurrency AND state IN ('starting', 'running')
-LIMIT 1;
 
 -- name: queue_stale :many
 -- Claims that have not led to a start for so long (seconds) that it must be tried again, the oldest first, at most `size`.
@@ -127,6 +96,8 @@ WITH hopeless AS (
     UPDATE builds SET state = 'stopped', outcome = 'errored', reason = :reason, stopped_at = now()
     WHERE id IN (SELECT build FROM hopeless) AND state = 'queued'
     RETURNING id
+), places AS (
+    DELETE FROM group_places WHERE build IN (SELECT id FROM stopped)
 ), jobs AS (
     UPDATE jobs SET state = 'stopped', outcome = 'errored', reason = :reason, stopped_at = now()
     WHERE build IN (SELECT id FROM stopped)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -137,6 +137,7 @@ class Bench:
         project: Project,
         *,
         workflow: Workflow = ONE_JOB,
+        called: Mapping[str, Workflow] | None = None,
         event: Event | None = None,
         priority: int = 0,
         time_limit: float = 1200.0,
@@ -145,6 +146,7 @@ class Bench:
             self.builds,
             project.id,
             workflow,
+            called=called,
             event=event,
             commit="c" * 40,
             title="Change",

@@ -14,7 +14,7 @@ from buildsys.core.course import Course
 from buildsys.core.decisions import Fail
 from buildsys.core.definition import Defaults, ImageBuild, Script
 from buildsys.core.planned import ConcurrencyGroup, PlannedContainer
-from buildsys.core.planning import PlanSettings, shown
+from buildsys.core.planning import QUEUE_OR_CANCEL, PlanSettings, shown
 from buildsys.errors import WorkflowError
 
 MATRIX = "strategy: {matrix: {os: [linux, mac], v: [3.11]}}"
@@ -98,6 +98,11 @@ EVALUATED: dict[str, tuple[str, str, Any]] = {
         "concurrency",
         (ConcurrencyGroup(group="g", cancel_in_progress=True, holder="j"),),
     ),
+    "concurrency: queue lets all of a group wait": (
+        "concurrency: {group: g, queue: max}",
+        "concurrency",
+        (ConcurrencyGroup(group="g", queue="max", holder="j"),),
+    ),
     "concurrency: group names have no case": (
         "concurrency: Prod",
         "concurrency",
@@ -179,6 +184,7 @@ REFUSED: dict[str, str] = {
     "continue-on-error: '${{ github.ref }}'": "continue-on-error: expected true or false, found 'refs/heads/main'",
     "name: '${{ github.event }}'": "name: expected a text, found a mapping",
     "name: \"${{ fromJSON('{') }}\"": "name: the text is not JSON",
+    "concurrency: {group: g, queue: max, cancel-in-progress: '${{ !vars.NONE }}'}": f"concurrency: {QUEUE_OR_CANCEL}",
     "concurrency: '${{ vars.NONE }}'": "concurrency.group: expected a name of up to 255 characters, found ''",
     "container: '${{ github.event }}'": "container.image: expected a text, found a mapping",
     "container: '${{ vars.DASH }}'": "container.image: not the name of an image: '--privileged'",

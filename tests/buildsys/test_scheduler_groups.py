@@ -36,7 +36,7 @@ async def test_one_build_of_a_group_runs_at_a_time_and_the_next_says_for_whom_it
         await one.ring()
         assert await bench.started() == {first, elsewhere, apart}
         waiting = (await bench.builds.get(second)).waiting
-        assert waiting == "the concurrency group 'deploy' is held by #1"
+        assert waiting == "waits for the concurrency group 'deploy', held by #1"
         await one.buddy(first).cancel_build("ann")
         await until(lambda: _started(bench, {second}))
 

@@ -53,6 +53,11 @@ FILE: Table = {
             f"on: push\nconcurrency: {{group: g, cancel-in-progress: ‸yes}}\n{JOB}",
             "expected true or false, found 'yes'",
         ),
+        (f"on: push\nconcurrency: {{group: g, queue: ‸all}}\n{JOB}", "expected 'single' or 'max', found 'all'"),
+        (
+            f"on: push\nconcurrency: {{group: g, cancel-in-progress: true, ‸queue: max}}\n{JOB}",
+            "what cancels those in progress does not wait for them",
+        ),
         (f"on: push\nconcurrency: ‸[a]\n{JOB}", "expected a group or a mapping with it, found a list"),
         (f"on: push\nconcurrency: ${{{{ ‸matrix.a }}}}\n{JOB}", "'matrix' cannot be used in concurrency"),
     ],

@@ -70,8 +70,6 @@ CREATE TABLE builds (
     commit              text NOT NULL,
     title               text NOT NULL,
     plan                json NOT NULL, -- kept as it is written: the order of its keys counts, and texts may have a NUL
-    concurrency         text, -- the group of which one build of the project runs at a time
-    cancel_in_progress  boolean NOT NULL DEFAULT false, -- it does not wait for the group's holder to end by itself
     time_limit          double precision NOT NULL CHECK (time_limit > 0), -- seconds
     state               text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'starting', 'running', 'stopped')),
     outcome             text CHECK (outcome IN ('success', 'failed', 'canceled', 'timed_out', 'errored', 'skipped')),
@@ -91,9 +89,6 @@ CREATE INDEX builds_by_project ON builds (project, queued_at DESC, id DESC);
 CREATE INDEX builds_by_time ON builds (queued_at DESC, id DESC);
 -- serves queue_claim: what counts against the limits now, never the history
 CREATE INDEX builds_active ON builds (project) INCLUDE (account) WHERE state IN ('starting', 'running');
--- serves queue_claim and queue_superseded: who holds a concurrency group
-CREATE INDEX builds_holding ON builds (project, concurrency) INCLUDE (stopping)
-    WHERE state IN ('starting', 'running') AND concurrency IS NOT NULL;
 
 CREATE TABLE queue (
     build      uuid PRIMARY KEY REFERENCES builds ON DELETE CASCADE,
@@ -103,12 +98,30 @@ CREATE TABLE queue (
     queued_at  timestamptz NOT NULL,
     claimed_at timestamptz,
     starts     integer NOT NULL DEFAULT 0, -- claims that came to nothing
-    waits_for  text CHECK (waits_for IN ('system', 'account', 'project', 'concurrency')), -- the limit that holds it back
-    concurrency        text,
-    cancel_in_progress boolean NOT NULL DEFAULT false
+    waits_for  text CHECK (waits_for IN ('system', 'account', 'project', 'concurrency')) -- the limit that holds it back
 ) WITH (fillfactor = 70);
--- serves queue_claim and queue_superseded: which builds of a group wait
-CREATE INDEX queue_by_group ON queue (project, concurrency, queued_at, build) WHERE concurrency IS NOT NULL;
+
+-- Who holds a project's concurrency groups, and who waits for them: builds, jobs, and workflows that jobs call. A
+-- build's actor asks for places and gives them back, with the end of what had them; the Scheduler gives them out.
+CREATE TABLE group_places (
+    project            uuid NOT NULL,
+    name               text NOT NULL, -- of the group, in lower case
+    build              uuid NOT NULL REFERENCES builds ON DELETE CASCADE,
+    holder             text NOT NULL, -- within its build: a job, or the job that calls; empty for all of the build
+    asked              bigint GENERATED ALWAYS AS IDENTITY, -- orders those that wait
+    cancel_in_progress boolean NOT NULL, -- it does not wait for those before it to end by themselves
+    queue              text NOT NULL CHECK (queue IN ('single', 'max')), -- max: it lets others wait beside it
+    held               boolean NOT NULL DEFAULT false,
+    lost               text, -- why it is to end, or never gets there
+    told               boolean NOT NULL DEFAULT true, -- the build's actor knows how it stands
+    PRIMARY KEY (build, holder, name)
+) WITH (fillfactor = 70);
+-- holds that there is one holder at a time, whatever anybody does
+CREATE UNIQUE INDEX group_places_held ON group_places (project, name) WHERE held;
+-- serves queue_claim, group_grant and group_supersede
+CREATE INDEX group_places_by_group ON group_places (project, name, asked);
+-- serves group_untold
+CREATE INDEX group_places_untold ON group_places (build) WHERE NOT told;
 
 -- A job, one for each combination of a matrix; before it is decided whether it runs, what stands for all of them.
 CREATE TABLE jobs (
@@ -123,6 +136,8 @@ CREATE TABLE jobs (
     reason      text,
     outputs     json, -- as they are written, for texts may have a NUL
     held        text, -- why it is not offered to runners yet
+    timeout     double precision, -- seconds that it may take, beside its build's limit
+    tolerated   boolean NOT NULL DEFAULT false, -- it failed, and that is none of the build
     assignment  uuid,
     runner      uuid,
     incarnation bigint,
