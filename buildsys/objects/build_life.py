@@ -24,7 +24,7 @@ from buildsys.core.logs import END, GAP, LINES, STEP_STARTED, STEP_STOPPED, TRUN
 from buildsys.core.planning import BuildPlan, PlanSettings, plan_build, shown
 from buildsys.objects.build_changes import Changes
 from buildsys.objects.build_outcome import outcome_of, worst
-from buildsys.objects.group_places import GroupPlaces, Place, PlaceKey
+from buildsys.objects.group_places import GroupPlaces, Place, PlaceKey, Standing
 from buildsys.objects.job_life import WITHIN, JobLife, StepLife, steps_of
 
 
@@ -268,14 +268,11 @@ class BuildLife:
         """Say of each job that waits what it waits for; whether one of them is over instead."""
         news = False
         for job in self._waiting():
-            reason = held.get(job.id)
-            if reason is None:
-                standing = self.places.look(job.groups)
-                reason = standing.waits
-                if standing.out is not None:
-                    news = self._order_end(job, now, reason=standing.out) or news
-            if job.held != reason:
-                job.held = reason
+            standing = Standing(waits=held[job.id]) if job.id in held else self.places.look(job.groups)
+            if standing.out is not None:
+                news = self._order_end(job, now, reason=standing.out) or news
+            elif job.held != standing.waits:
+                job.held = standing.waits
                 self.changes.jobs.add(job.id)
         return news
 
