@@ -16,6 +16,9 @@ from buildsys.core.plan_values import PlanError
 MOST = 256
 """Options of a container, at most."""
 
+WAY_OUT = "'buildsys project set PROJECT --trusted'"
+"""How an administrator trusts a project."""
+
 _SAFE = {
     **dict.fromkeys(("cpus", "env", "health-cmd", "health-interval", "health-retries", "health-start-period"), True),
     **dict.fromkeys(("health-timeout", "hostname", "label", "memory", "network-alias", "pids-limit"), True),
@@ -97,7 +100,9 @@ def _check_name(name: str, known: Mapping[str, bool], key: str, *, service: bool
     if name in known and (service or name != "entrypoint"):
         return
     if name in _TRUSTED:
-        raise PlanError(f"{key}: {shown} reaches out of the container; an administrator must trust the project for it")
+        raise PlanError(
+            f"{key}: {shown} reaches out of the container; an administrator must trust the project for it: {WAY_OUT}"
+        )
     if name == "entrypoint":
         raise PlanError(f"{key}: {shown} cannot be used for a job's own container: its steps are what runs there")
     near = difflib.get_close_matches(name[:60], known, n=1)
@@ -112,4 +117,6 @@ def _check_value(name: str, value: str, key: str, *, trusted: bool) -> None:
     if name == "label" and _OWN_LABEL.match(value):
         raise PlanError(f"{key}: labels that begin with 'buildsys' are the runner's own")
     if name == "add-host" and not trusted and "host-gateway" in value.lower():
-        raise PlanError(f"{key}: host-gateway is the host itself; an administrator must trust the project for it")
+        raise PlanError(
+            f"{key}: host-gateway is the host itself; an administrator must trust the project for it: {WAY_OUT}"
+        )

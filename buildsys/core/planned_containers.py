@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-from buildsys.core.container_options import read_options
+from buildsys.core.container_options import WAY_OUT, read_options
 from buildsys.core.definition import Container, ImageBuild
 from buildsys.core.plan_values import Evaluator, PlanError
 from buildsys.core.planned import PlannedContainer
@@ -27,7 +27,9 @@ def plan_container(
         return None
     volumes = tuple(evaluator.text(volume, f"{key}.volumes") for volume in container.volumes)
     if volumes and not trusted:
-        raise PlanError(f"{key}.volumes: these are folders of the host; an administrator must trust the project first")
+        raise PlanError(
+            f"{key}.volumes: these are folders of the host; an administrator must trust the project first: {WAY_OUT}"
+        )
     if any("\0" in volume for volume in volumes):
         raise PlanError(f"{key}.volumes: a volume cannot hold a NUL character")
     options = evaluator.text(container.options, f"{key}.options")
