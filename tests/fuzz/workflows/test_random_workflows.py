@@ -121,7 +121,7 @@ def _build(plan: BuildPlan, chance: random.Random) -> None:
         live = [id for id, end in build.rows.items() if end is None]
         assert live, f"nothing runs and the build goes on: {build.states}"
         build.cancelled = build.cancelled or chance.random() < 0.05
-        for id in chance.sample(live, max(1, len(live) // 2)):
+        for id in chance.sample(live, chance.randint((len(live) + 1) // 2, len(live))):
             outputs = {name: chance.choice(HOSTILE) for name in ("o", "host", "versions", "matrix")}
             build.rows[id] = JobEnd(result=chance.choice(list(Result)), outputs=outputs, order=len(build.rows))
         build.progress = build.settle()
