@@ -152,7 +152,8 @@ class CallInterface(msgspec.Struct, frozen=True, kw_only=True):
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted of an event; None is no such filter. In `X`, a pattern with `!` in front excludes again.
 
-    `workflows` are those, by name, whose runs `workflow_run` follows.
+    `workflows` are those, by name, whose runs `workflow_run` follows. Of `payload`, conditions on what the forge sent,
+    one must hold; an empty one does.
     """
 
     branches: tuple[str, ...] | None = None
@@ -163,6 +164,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     paths_ignore: tuple[str, ...] | None = None
     types: tuple[str, ...] | None = None
     workflows: tuple[str, ...] | None = None
+    payload: tuple[str, ...] | None = None
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ import msgspec
 from buildsys.core.definition import Events, Filter
 from buildsys.core.event_kinds import KINDS, PULL_REQUEST, PUSH, SCHEDULE
 from buildsys.core.glob import Glob
+from buildsys.core.payload_filter import parse_filter
 
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
@@ -69,6 +70,7 @@ def match(on: Events, event: Event) -> str | None:
     return (
         _type(wanted, event)
         or filtered(wanted, event)
+        or _payload(wanted, event)
         or (_skip(event.message) if event.name in (PUSH, PULL_REQUEST) else None)
     )
 
@@ -113,6 +115,14 @@ def _run(wanted: Filter, event: Event) -> str | None:
     if wanted.workflows is not None and name not in wanted.workflows:
         return f"it follows {_first(wanted.workflows)}, not {name!r}"
     return _name("branch", event.head_branch, wanted.branches, wanted.branches_ignore)
+
+
+def _payload(wanted: Filter, event: Event) -> str | None:
+    """A push that a person makes by hand has no payload but its ref."""
+    body = {"ref": event.ref, **event.payload}
+    if wanted.payload is None or any(not text or parse_filter(text)(body) for text in wanted.payload):
+        return None
+    return f"what was sent does not fit {' or '.join(wanted.payload[:_SHOWN])}"
 
 
 def _by_base(wanted: Filter, event: Event) -> str | None:

@@ -1,6 +1,6 @@
 """A workflow file, and a composite action's: decoded as a whole, or refused with everything that is wrong with it.
 
-    name  run-name  on  permissions  env  defaults  concurrency  jobs
+    name  run-name  on or triggers  permissions  env  defaults  concurrency  jobs
     jobs.ID       name  needs  if  runs-on  environment  concurrency  outputs  env  defaults  strategy  container
                   services  timeout-minutes  continue-on-error  permissions  steps; or uses  with  secrets
     …steps[N]     id  name  if  run  shell  working-directory  uses  with  env  continue-on-error  timeout-minutes
@@ -13,6 +13,7 @@ them there are top-level `steps`, for a file of one job, `build`, on any runner 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Mapping as Names
 from typing import TypeVar
 
 import msgspec
@@ -28,11 +29,24 @@ from buildsys.core.template_reading import TemplateReader, properties
 from buildsys.core.uses import Use
 from buildsys.core.workflow_checks import resolve_needs, warn_of_unreachable
 from buildsys.core.workflow_on import read_events
+from buildsys.core.workflow_triggers import read_triggers
 from buildsys.core.yaml_reading import Field
 from buildsys.core.yaml_source import Mapping, Scalar, YamlError, decoded, parse
 from buildsys.errors import WorkflowError
 
-_KNOWN = ("name", "description", "run-name", "on", "permissions", "env", "defaults", "concurrency", "jobs", "steps")
+_KNOWN = (
+    "name",
+    "description",
+    "run-name",
+    "on",
+    "triggers",
+    "permissions",
+    "env",
+    "defaults",
+    "concurrency",
+    "jobs",
+    "steps",
+)
 Kind = TypeVar("Kind", Workflow, Action)
 
 _PUSH = Events(filters={"push": Filter()})
@@ -103,11 +117,12 @@ def _read_workflow(reader: TemplateReader, whole: Field, file: str) -> Workflow:
     fields = reader.fields(whole.value, whole.path, known=_KNOWN)
     short = "steps" in fields and "jobs" not in fields
     for required in ("on", "jobs"):
-        if required not in fields and not short and isinstance(whole.value, Mapping):
+        is_there = required in fields or (required == "on" and "triggers" in fields)
+        if not is_there and not short and isinstance(whole.value, Mapping):
             reader.error(whole.value, "", f"missing {required!r}")
     if "steps" in fields and not short:
         reader.error(fields["steps"].key, "steps", "cannot stand beside 'jobs'; write them into a job")
-    on = read_events(reader, fields["on"]) if "on" in fields else _PUSH
+    on = _read_on(reader, fields)
     reader.scope["inputs"] = _inputs_shape(on)
     jobs = _read_short(reader, fields["steps"]) if short else _read_jobs(reader, fields.get("jobs"))
     reader.scope["jobs"] = properties({id: job_shape(job) for id, job in jobs.items()})
@@ -126,6 +141,15 @@ def _read_workflow(reader: TemplateReader, whole: Field, file: str) -> Workflow:
         else None,
         permissions=read_permissions(reader, fields["permissions"]) if "permissions" in fields else None,
     )
+
+
+def _read_on(reader: TemplateReader, fields: Names[str, Field]) -> Events:
+    """What starts it: `on` or `triggers`, else every push."""
+    if "on" in fields and "triggers" in fields:
+        reader.error(fields["triggers"].key, "triggers", "cannot stand beside 'on'; write its events there")
+    if "on" in fields:
+        return read_events(reader, fields["on"])
+    return read_triggers(reader, fields["triggers"]) if "triggers" in fields else _PUSH
 
 
 def _read_jobs(reader: TemplateReader, field: Field | None) -> dict[str, Job]:
