@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import docker_image
 import pytest
 from system import Repository
 
@@ -98,6 +99,24 @@ async def test_a_build_that_wants_its_history(system: BuildSystem) -> None:
     build = await system.wait((await system.push("shop")).builds[0])
     assert await system.log(build.id, job="build", step=1) == f"Checked out {build.commit}\n"
     assert await system.log(build.id, job="build", step=2) == "2\nv1.2\n"
+
+
+@pytest.mark.docker
+async def test_another_branch_beside_it_for_an_image_without_git_and_root(postgres_dsn: str) -> None:
+    docker_image.require_engine()
+    async with BuildSystem(
+        database_url=postgres_dsn, driver="docker", default_image=docker_image.user_image()
+    ) as system:
+        repository = Repository(system.folder / "shop")
+        repository.commit({"pages/index": "old\n"}, branch="pages")
+        pages = "{uses: actions/checkout@v4, with: {ref: pages, path: site}}"
+        repository.workflow(
+            f"steps: [{pages}, {{run: cat site/pages/index; echo new > site/pages/index}}]", branch="main"
+        )
+        await system.add_project("shop", repository=repository.path)
+        build = await system.wait((await system.push("shop", branch="main")).builds[0])
+        assert (build.outcome, build.reason) == (Outcome.SUCCESS, None)
+        assert await system.log(build.id, job="build", step=2) == "old\n"
 
 
 async def test_a_missing_secret_ends_the_build_before_any_container(system: BuildSystem) -> None:
