@@ -36,6 +36,7 @@ export function ago(at) {
 
 export function caption(build, { linked = false } = {}) {
   const project = linked ? element("a", { href: `#/projects/${encodeURIComponent(build.project)}` }, build.project) : build.project;
+  const commit = build.commit ? [` · ${build.branch} · `, element("span", { class: "mono" }, build.commit.slice(0, 8))] : [];
   return element("div", { class: "dim" }, project, ` #${build.number}`, build.attempt > 1 ? ` (attempt ${build.attempt})` : "",
-    ` · ${build.branch} · `, element("span", { class: "mono" }, build.commit.slice(0, 8)), ` · ${build.workflow}`);
+    ...commit, ` · ${build.workflow}`);
 }
