@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from git_server import git
 from inbox_bench import FILE, Inbox, inbox_on
@@ -139,10 +140,12 @@ class TestPullRequests:
         assert await refused(inbox, await pull.deliver()) == f"{FILE}: 'src/a' is ignored by: src/**"
 
     @pytest.mark.parametrize("fork", [True, False])
-    async def test_from_forks_have_no_secrets(self, inbox: Inbox, fork: bool) -> None:
+    async def test_from_forks_have_neither_secrets_nor_trust(self, inbox: Inbox, fork: bool) -> None:
+        trusted = msgspec.structs.replace(inbox.project.settings, trusted=True)
+        await inbox.bench.projects.update(inbox.project.name, trusted)
         pull = PullRequest(inbox, f"on: pull_request\n{JOB}")
         _, plan = await only(inbox, await pull.deliver(fork=fork))
-        assert plan.secretless == fork
+        assert (plan.secretless, plan.settings.trusted) == (fork, not fork)
 
 
 class TestStarts:

@@ -75,6 +75,9 @@ async def test_a_project_from_its_making_to_its_end(buildsys: Command) -> None:
 
     changed = await buildsys("project", "set", "shop", "--image", "alpine", "--clear", "build_command", "--json")
     assert (changed.json["image"], changed.json["build_command"]) == ("alpine", None)
+    trusted = await buildsys("project", "set", "shop", "--trusted")
+    assert (trusted.code, "trusted         yes" in trusted.text) == (0, True)
+    assert not (await buildsys("project", "set", "shop", "--untrusted", "--json")).json["trusted"]
     nothing = await buildsys("project", "set", "shop")
     assert (nothing.code, "Nothing to change" in nothing.errors) == (2, True)
 

@@ -61,7 +61,11 @@ async def test_a_project_from_its_making_to_its_end(site: Site) -> None:
 
     changed = await call(site, "PATCH", "/projects/shop", {"max_running": 2, "image": None})
     assert (changed["max_running"], changed["image"], changed["has_credential"]) == (2, None, True)
+    assert not changed["trusted"]
+    changed = await call(site, "PATCH", "/projects/shop", {"trusted": True})
+    assert (await site.stores.projects.get("shop")).settings.trusted
     changed = await call(site, "PATCH", "/projects/shop", {"credential": None})
+    assert changed["trusted"]
     assert (changed["max_running"], changed["has_credential"]) == (2, False)
 
     await call(site, "POST", "/projects", SHOP, status=409)
@@ -80,6 +84,7 @@ async def test_a_project_from_its_making_to_its_end(site: Site) -> None:
         (SHOP | {"name": "x" * 64}, "$.name"),
         (SHOP | {"image": "a\0b"}, "$.image"),
         (SHOP | {"max_running": 0}, "$.max_running"),
+        (SHOP | {"trusted": "yes"}, "$.trusted"),
         (SHOP | {"max_running": 1.5}, "$.max_running"),
         (SHOP | {"colour": "red"}, "colour"),
         (SHOP | {"credential": {"username": "a", "password": "b", "totp": "c"}}, "totp"),
