@@ -124,6 +124,7 @@ class Executor:
         self._steps: JobSteps | None = None
         self._outputs: dict[str, str] = {}
         self._reporting: asyncio.Task[None] | None = None
+        self._last_steps: asyncio.Timeout | None = None
 
     @property
     def cut_short(self) -> Cause | None:
@@ -133,8 +134,12 @@ class Executor:
     def interrupt(self, cause: Cause) -> None:
         """End the job early; takes effect at once."""
         self._interruption.request(cause)
-        if cause is Cause.REVOKED and self._reporting is not None:
+        if cause is not Cause.REVOKED:
+            return
+        if self._reporting is not None:
             self._reporting.cancel()
+        if self._last_steps is not None and not self._last_steps.expired():
+            self._last_steps.reschedule(0.0)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -281,9 +286,10 @@ class Executor:
         """What runs after a cancel, as far as there is time for it; what goes wrong then does not matter any more."""
         assert self._steps is not None
         with suppress(TimeoutError, BuildsysError, ExpressionError):
-            async with asyncio.timeout(self._assignment.grace):
+            async with asyncio.timeout(self._assignment.grace) as self._last_steps:
                 await self._steps.run(cut=cut)
                 self._outputs = _checked(self._steps.outputs())
+        self._last_steps = None
 
     async def _end(self, verdict: Verdict) -> None:
         """Container gone, log read to its end, all steps and the job reported."""
