@@ -317,7 +317,7 @@ FLOODS = {
     "GITHUB_ENV: it cannot be read": 'ln -sf /etc/passwd "$GITHUB_ENV"',
     "GITHUB_PATH: it cannot be read": 'rm "$GITHUB_PATH" && mkdir "$GITHUB_PATH"',
     "GITHUB_STATE: it cannot be read": 'ln -sf /dev/zero "$GITHUB_STATE"',
-    "there are more than 10,000 names in it": "n=0; while [ $n -lt 10001 ]; do n=$((n + 1)); echo $n=; done >$GITHUB_OUTPUT",
+    "there are more than 10,000 names in it": "for n in 1 $(seq 2 10001); do echo $n=; done >$GITHUB_OUTPUT",
     "GITHUB_ENV: NODE_OPTIONS cannot be set": 'echo NODE_OPTIONS=x >> "$GITHUB_ENV"',
     "GITHUB_ENV: the value of 'a' does not end": 'echo "a<<b" >> "$GITHUB_ENV"',
     "GITHUB_ENV: it holds a NUL": "printf 'a=b\\0' >> \"$GITHUB_ENV\"",
