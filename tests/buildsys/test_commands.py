@@ -26,16 +26,19 @@ def error(message: str, **more: Any) -> dict[str, Any]:
     return {"line": 0, "kind": "annotation", "level": "error", "message": message, **more}
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
+SAID: dict[str, list[tuple[bytes, dict[str, Any]]]] = {
+    "Grouping log lines: ::group::{title} begins a group, ::endgroup:: ends it": [
         (b"::group::Build it", {"line": 0, "kind": "group_started", "title": "Build it"}),
         (b"::group::", {"line": 0, "kind": "group_started", "title": ""}),
         (b"::endgroup::", {"line": 0, "kind": "group_ended"}),
+    ],
+    "Runner: a command begins its line, white space aside, and has no case": [
         (b"  \t::endgroup::", {"line": 0, "kind": "group_ended"}),
         (b"::ENDGROUP::", {"line": 0, "kind": "group_ended"}),
         (b"10%\r::endgroup::", {"line": 0, "kind": "group_ended"}),
         (b"::endgroup::\r", {"line": 0, "kind": "group_ended"}),
+    ],
+    "Setting an error message: ::error file={name},line={line},endLine={endLine},title={title}::{message}": [
         (b"::error::it broke", error("it broke")),
         (b"::error ::it broke", error("it broke")),
         (b"::error file=a.py::m", error("m", file="a.py")),
@@ -43,41 +46,48 @@ def error(message: str, **more: Any) -> dict[str, Any]:
             b"::error file=a.py,line=3,endLine=4,col=5,endColumn=6,title=No::m",
             error("m", file="a.py", file_line=3, end_line=4, column=5, end_column=6, title="No"),
         ),
+        (b"::error::a::b::c", error("a::b::c")),
+    ],
+    "Runner: what a parameter cannot be is left out": [
         (b"::error line=x,col=-1,endLine=99999999999::m", error("m")),
         (b"::error what=else,,=,file=::m", error("m", file="")),
+    ],
+    "Runner: %25, %0A and %0D, and in parameters %3A and %2C, stand for what would end them": [
         (b"::error file=a%3Ab%2Cc%25.py::m", error("m", file="a:b,c%.py")),
         (b"::error file=%253A::m", error("m", file="%3A")),
         (b"::error::100%25 of%0Atwo%0D%0Alines %3A%0a", error("100% of\ntwo\r\nlines %3A%0a")),
-        (b"::error::a::b::c", error("a::b::c")),
+    ],
+    "Ours: what no text can hold is replaced": [
         (b"::error::\xff\x00", error("\ufffd\ufffd")),
+    ],
+    "Setting a debug, notice and warning message: the same with another name": [
         (b"::warning::w", error("w") | {"level": "warning"}),
         (b"::notice::n", error("n") | {"level": "notice"}),
         (b"::debug::d", error("d") | {"level": "debug"}),
     ],
-    ids=repr,
+}
+SILENT: dict[str, list[bytes]] = {
+    "About workflow commands: a command is ::name parameters::value": [
+        *(b"error::x", b"::error:x", b":error::x", b"::errors::x", b"::", b"::::", b"std::vector::x", b"::group"),
+        b"::err\ror::x",
+    ],
+    "Runner: a command begins its line": [b"x ::error::x"],
+    "Environment files: outputs are set by GITHUB_OUTPUT, set-output was deprecated": [b"::set-output name=a::b"],
+    "Masking a value in a log: a mask says nothing of the log itself": [b"::add-mask::x"],
+    "Ours: the older form in brackets is none": [b"##[error]x"],
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [pytest.param(*row, id=f"{sentence} | {row[0]!r}") for sentence, rows in SAID.items() for row in rows],
 )
 def test_what_a_command_says(line: bytes, said: dict[str, Any]) -> None:
     assert scan(line + b"\n") == [said]
 
 
 @pytest.mark.parametrize(
-    "line",
-    [
-        b"error::x",
-        b"x ::error::x",
-        b"::error:x",
-        b":error::x",
-        b"::errors::x",
-        b"::set-output name=a::b",
-        b"::add-mask::x",
-        b"::",
-        b"::::",
-        b"##[error]x",
-        b"std::vector::x",
-        b"::group",
-        b"::err\ror::x",
-    ],
-    ids=repr,
+    "line", [pytest.param(line, id=f"{sentence} | {line!r}") for sentence, lines in SILENT.items() for line in lines]
 )
 def test_what_is_no_command(line: bytes) -> None:
     assert scan(line + b"\n") == []

@@ -124,8 +124,12 @@ EVALUATED: dict[str, tuple[str, str, Any]] = {
         "container.env",
         {"A": "${{ secrets.A }}"},
     ),
-    "container: ports": ("container: {image: i, ports: [80, '8080:81/udp']}", "container.ports", ("80", "8080:81/udp")),
-    "container: options": (
+    "container: ports are those that it exposes": (
+        "container: {image: i, ports: [80, '8080:81/udp']}",
+        "container.ports",
+        ("80", "8080:81/udp"),
+    ),
+    "container: options are those of docker create": (
         "container: {image: i, options: '--cpus 1 --memory ${{ vars.M }}'}",
         "container.options",
         ("--cpus=1", "--memory=2g"),

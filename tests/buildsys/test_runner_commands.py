@@ -20,50 +20,70 @@ def values(*pieces: bytes) -> list[bytes | None]:
     return [unescape(mask.value) if mask.is_whole else None for mask in read(*pieces)]
 
 
-CASES: dict[bytes, list[bytes]] = {
-    b"::add-mask::secret\n": [b"secret"],
-    b"::add-mask::secret": [b"secret"],
-    b"::add-mask::one\n::add-mask::two\r\n::add-mask::three": [b"one", b"two", b"three"],
-    b"before\n \t::add-mask::secret\nbehind\n": [b"secret"],
-    b"progress 10%\r::add-mask::secret\rprogress 20%": [b"secret"],
-    b"::ADD-Mask::secret\n": [b"secret"],
-    b"::add-mask name=a:b,c=d::secret\n": [b"secret"],
-    b"::add-mask:: with spaces \n": [b" with spaces "],
-    b"::add-mask::a::b\n": [b"a::b"],
-    b"::add-mask::100%25%0Anext%0D%250A%0a\n": [b"100%\nnext\r%0A%0a"],
-    b"::add-mask::\n": [b""],
-    b"text ::add-mask::secret\n": [],
-    b":::add-mask::secret\n": [],
-    b"::add-mask:secret\n": [],
-    b"::add-mask\n::secret\n": [],
-    b"::add-masks::secret\n": [],
-    b"::debug::secret\n": [],
-    b"::debug::x\n::add-mask::secret\r::unknown::\n": [b"secret"],
-    b"::stop-commands::t0k\n::add-mask::shown\n::t0k::\n::add-mask::secret\n": [b"secret"],
-    b"::stop-commands::t0k\n::add-mask::shown\n ::T0K x=1::\r\n::add-mask::secret\n": [b"secret"],
-    b"::stop-commands::t0k\n::other::\n::t0k\n::stop-commands::u\n::u::\nt ::t0k::\n::add-mask::shown\n": [],
-    b"::stop-commands::t0k\n::t0k::\n::stop-commands::t0k\n::add-mask::shown\n": [],
-    b"::STOP-commands::t%250k\n::add-mask::shown\n::t%0k::\n::add-mask::secret\n": [b"secret"],
-    b"::stop-commands::t0k": [],
-    b"::stop-commands::\n::add-mask::secret\n": [b"secret"],
-    b"::stop-commands::add-mask\n::add-mask::secret\n": [b"secret"],
-    b"::stop-commands::Stop-Commands\n::add-mask::secret\n": [b"secret"],
-    b"::stop-commands::two words\n::add-mask::secret\n": [b"secret"],
-    b"::stop-commands::(.*\n::add-mask::shown\n::x::\n::add-mask::shown\n::(.*::\n::add-mask::secret\n": [b"secret"],
+MASKS: dict[str, list[tuple[bytes, list[bytes]]]] = {
+    "Masking a value in a log: ::add-mask::{value} masks the value": [
+        (b"::add-mask::secret\n", [b"secret"]),
+        (b"::add-mask::secret", [b"secret"]),
+        (b"::add-mask::one\n::add-mask::two\r\n::add-mask::three", [b"one", b"two", b"three"]),
+        (b"::add-mask:: with spaces \n", [b" with spaces "]),
+        (b"::add-mask::a::b\n", [b"a::b"]),
+        (b"::add-mask::\n", [b""]),
+    ],
+    "About workflow commands: a command has a name, parameters and a value, ::name a=b,c=d::value": [
+        (b"::add-mask name=a:b,c=d::secret\n", [b"secret"]),
+        (b"::add-mask:secret\n", []),
+        (b"::add-mask\n::secret\n", []),
+        (b"::add-masks::secret\n", []),
+        (b"::debug::secret\n", []),
+        (b"::debug::x\n::add-mask::secret\r::unknown::\n", [b"secret"]),
+    ],
+    "About workflow commands: the name of a command has no case": [
+        (b"::ADD-Mask::secret\n", [b"secret"]),
+    ],
+    "Runner: a command begins its line, white space aside": [
+        (b"before\n \t::add-mask::secret\nbehind\n", [b"secret"]),
+        (b"text ::add-mask::secret\n", []),
+        (b":::add-mask::secret\n", []),
+    ],
+    "Ours: what a lone CR parts are lines, since a terminal shows them so": [
+        (b"progress 10%\r::add-mask::secret\rprogress 20%", [b"secret"]),
+    ],
+    "Runner: %25, %0A and %0D stand for a percent sign and the ends of lines": [
+        (b"::add-mask::100%25%0Anext%0D%250A%0a\n", [b"100%\nnext\r%0A%0a"]),
+    ],
+    "Stopping and starting workflow commands: no command counts until ::{token}:: is printed": [
+        (b"::stop-commands::t0k\n::add-mask::shown\n::t0k::\n::add-mask::secret\n", [b"secret"]),
+        (b"::stop-commands::t0k\n::add-mask::shown\n ::T0K x=1::\r\n::add-mask::secret\n", [b"secret"]),
+        (b"::stop-commands::t0k\n::other::\n::t0k\n::stop-commands::u\n::u::\nt ::t0k::\n::add-mask::shown\n", []),
+        (b"::stop-commands::t0k\n::t0k::\n::stop-commands::t0k\n::add-mask::shown\n", []),
+        (b"::STOP-commands::t%250k\n::add-mask::shown\n::t%0k::\n::add-mask::secret\n", [b"secret"]),
+        (b"::stop-commands::t0k", []),
+        (
+            b"::stop-commands::(.*\n::add-mask::shown\n::x::\n::add-mask::shown\n::(.*::\n::add-mask::secret\n",
+            [b"secret"],
+        ),
+    ],
+    "Runner: a token that is empty, or a command itself, stops nothing": [
+        (b"::stop-commands::\n::add-mask::secret\n", [b"secret"]),
+        (b"::stop-commands::add-mask\n::add-mask::secret\n", [b"secret"]),
+        (b"::stop-commands::Stop-Commands\n::add-mask::secret\n", [b"secret"]),
+        (b"::stop-commands::two words\n::add-mask::secret\n", [b"secret"]),
+    ],
 }
+CASES = [pytest.param(*row, id=f"{sentence} | {row[0]!r}") for sentence, rows in MASKS.items() for row in rows]
 
 
-@pytest.mark.parametrize("output", CASES)
-def test_commands(output: bytes) -> None:
-    assert values(output) == CASES[output]
-    assert values(*(bytes([byte]) for byte in output)) == CASES[output]
+@pytest.mark.parametrize(("output", "masked"), CASES)
+def test_commands(output: bytes, masked: list[bytes]) -> None:
+    assert values(output) == masked
+    assert values(*(bytes([byte]) for byte in output)) == masked
 
 
-@pytest.mark.parametrize("output", CASES)
-def test_however_it_is_cut(output: bytes) -> None:
+@pytest.mark.parametrize(("output", "masked"), CASES)
+def test_however_it_is_cut(output: bytes, masked: list[bytes]) -> None:
     for first in range(len(output) + 1):
         for second in range(first, len(output) + 1):
-            assert values(output[:first], output[first:second], output[second:]) == CASES[output]
+            assert values(output[:first], output[first:second], output[second:]) == masked
 
 
 def mask(value: bytes, start: int, end: int) -> Command:
