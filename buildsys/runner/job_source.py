@@ -42,7 +42,7 @@ class JobSource:
     @property
     def _known(self) -> Source:
         if self._source is None:
-            raise SourceError("the project has no repository to check out")
+            raise SourceError("there is no repository here to fetch it from")
         return self._source
 
     async def _fresh(self) -> Path:
