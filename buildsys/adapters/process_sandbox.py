@@ -96,19 +96,16 @@ class Sandbox:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._first, signal.SIGKILL)
 
-    def enter(self) -> None:
-        """Move this process into the namespaces, and fork: the child goes on inside, this process ends as it does.
+    def enter(self, tells: int) -> None:
+        """Move this process into the namespaces, and fork: the child goes on inside, this process is over.
 
-        The process between is needed: a pid namespace takes in only children. It is not seen inside.
+        The process between is needed: a pid namespace takes in only children. It is not seen inside, and its last deed
+        is to write the child's pid, as it is outside, to `tells`; then the child belongs to the next subreaper above.
         """
         kernel.setns(self._pidfd, NAMESPACES)
-        child = os.fork()
-        if child == 0:
-            return
-        os.closerange(0, 1024)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        _, status = os.waitpid(child, 0)
-        os._exit(exit_status(status))
+        if child := os.fork():
+            os.write(tells, str(child).encode())
+            os._exit(0)
 
 
 def exit_status(waited: int) -> int:

@@ -16,6 +16,7 @@ Standard library only: the zygote imports it, and what it imports is imported be
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -23,7 +24,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,6 +79,7 @@ class Supervisor:
             "PATH": PATH,
             "HOME": str(self._folder / "home"),
             "TMPDIR": str(self._folder / "tmp"),
+            "SHELL": "/bin/sh",  # without it bash looks for the user's own, with all that knows of users
             MARK: order["name"],
         }
         self._steps: dict[int, Step] = {}
@@ -88,6 +90,7 @@ class Supervisor:
         os.umask(0o022)
         Path("/proc/self/comm").write_text("buildsys-init")
         self._signals = _catch_signals()
+        self._not_default = [number for number in signal.valid_signals() if signal.getsignal(number) != signal.SIG_DFL]
         kernel.prctl(kernel.CHILD_SUBREAPER, 1)
         if self._record:
             _write_record(self._record, order)
@@ -153,9 +156,7 @@ class Supervisor:
             self._steps[step.pipe] = step
             self._poll.register(step.pipe, select.POLLIN)
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-            step.pid = os.fork()
-            if step.pid == 0:
-                self._execute(step)
+            step.pid = self._fork(functools.partial(self._execute, step))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             step.started()
         # while a step runs, orders wait in the FIFO: a job that floods it fills no memory of ours
@@ -183,7 +184,7 @@ class Supervisor:
 
     def _terminate(self) -> None:
         """Ask all that is there, and all that it made meanwhile; a stopped process is woken to hear it."""
-        ours = self._sandbox.pids | {step.pid for step in self._running()} if self._sandbox else set()
+        ours = self._sandbox.pids if self._sandbox else set()
         asked: set[int] = set()
         for _ in range(ROUNDS):
             # The oldest first: a shell is to hear of it before the command it waits for dies of it.
@@ -253,16 +254,33 @@ class Supervisor:
                 os._exit(0)
         os.waitpid(killer, 0)
 
-    def _execute(self, step: Step) -> NoReturn:
+    def _fork(self, become: Callable[[int], None]) -> int:
+        """A child that becomes something else: our own child even where it has gone into the sandbox."""
+        told, tells = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                become(tells)
+            finally:
+                os._exit(127)
+        os.close(tells)
+        inner = os.read(told, 20) if self._sandbox else b""
+        os.close(told)
+        if inner:
+            os.waitpid(pid, 0)
+        return int(inner or pid)
+
+    def _execute(self, step: Step, tells: int) -> None:
         """Become the step. What goes wrong here is the step's last line, and status 127 as in a shell."""
         try:
             signal.set_wakeup_fd(-1)
             self._become()
             kernel.prctl(kernel.DUMPABLE, 1)  # makes the next file our own
-            Path("/proc/self/oom_score_adj").write_text("500")  # out of memory, the kernel is to choose the job
+            # out of memory, the kernel is to choose the job
+            os.write(os.open("/proc/self/oom_score_adj", os.O_WRONLY), b"500")
             if self._sandbox:
-                self._sandbox.enter()
-            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:  # any may have been ignored before
+                self._sandbox.enter(tells)
+            for number in self._not_default:
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
             self._limit()
@@ -274,8 +292,6 @@ class Supervisor:
             os.execve("/bin/sh", ["sh", str(step.folder / "run")], self._env)  # noqa: S606
         except OSError as error:
             os.write(step.stdout, f"buildsys: the step cannot be started: {error}\n".encode())
-        finally:
-            os._exit(127)
 
     def _limit(self) -> None:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -302,18 +318,15 @@ class Supervisor:
 
     def _probe(self) -> None:
         """Run a program in the sandbox, to see whether it can be entered."""
-        child = os.fork()
-        if child == 0:
-            try:
-                self._become()
-                if self._sandbox:
-                    self._sandbox.enter()
-                os.execv("/bin/sh", ["sh", "-c", "echo works >/dev/null"])  # noqa: S606
-            finally:
-                os._exit(127)
-        _, status = os.waitpid(child, 0)
+        _, status = os.waitpid(self._fork(self._try), 0)
         if status:
             raise SandboxError(f"the namespaces of bubblewrap cannot be entered (status {exit_status(status)})")
+
+    def _try(self, tells: int) -> None:
+        self._become()
+        if self._sandbox:
+            self._sandbox.enter(tells)
+        os.execv("/bin/sh", ["sh", "-c", "echo works >/dev/null"])  # noqa: S606
 
 
 def _catch_signals() -> int:
