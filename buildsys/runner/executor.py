@@ -30,6 +30,7 @@ from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
 from buildsys.core.expressions import ExpressionError
 from buildsys.core.git import redact
 from buildsys.errors import BuildsysError, ContainerRefused, DriverError
+from buildsys.runner.arrivals import Arrivals
 from buildsys.runner.container import JobContainer
 from buildsys.runner.equipment import equipped, job_context
 from buildsys.runner.errors import first_error
@@ -96,13 +97,20 @@ class Executor:
     """
 
     def __init__(
-        self, *, assignment: Assignment, driver: Driver, orchestrator: Orchestrator, identity: Identity, site: Site
+        self,
+        *,
+        assignment: Assignment,
+        driver: Driver,
+        orchestrator: Orchestrator,
+        identity: Identity,
+        site: Site,
+        arrivals: Arrivals,
     ) -> None:
         self._assignment = assignment
         self._driver = driver
         self._site = site
         self._owner = identity.id
-        self._folder = JobFolder(jobs=site.jobs, assignment=assignment.id)
+        self._folder = JobFolder(jobs=site.jobs, assignment=assignment.id, arrivals=arrivals)
         self._journal = Journal(self._folder.private / "journal")
         self._interruption = Interruption(remaining=assignment.remaining)
         self._reporter = Reporter(

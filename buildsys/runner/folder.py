@@ -14,13 +14,14 @@ only that follow no link and wait for no FIFO; what is written there are new fil
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -28,6 +29,7 @@ import msgspec
 
 from buildsys.core.driver import ContainerStatus
 from buildsys.errors import DriverError
+from buildsys.runner.arrivals import Arrivals
 from buildsys.runner.beneath import open_folder, read_bounded
 from buildsys.runner.environment_files import FILES
 from buildsys.runner.removal import remove_tree
@@ -68,7 +70,8 @@ class Notes(msgspec.Struct, frozen=True, kw_only=True):
 class JobFolder:
     """The files of one assignment. Every question about how far a job got is answered here, whoever asks again."""
 
-    def __init__(self, *, jobs: Path, assignment: UUID) -> None:
+    def __init__(self, *, jobs: Path, assignment: UUID, arrivals: Arrivals | None = None) -> None:
+        self._arrivals = arrivals or Arrivals()
         self.private = jobs / str(assignment)
         self.path = self.private / "folder"
 
@@ -187,6 +190,17 @@ class JobFolder:
 
     def is_started(self, step: int) -> bool:
         return self._has(step, "started")
+
+    @contextmanager
+    def arrival(self, step: int) -> Iterator[asyncio.Event]:
+        """An event that is set when the step's status arrives, unless the job has moved something else there before."""
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(self._directory(step))
+            except OSError:  # the job took it away
+                yield asyncio.Event()
+            else:
+                yield stack.enter_context(self._arrivals.next_in(folder))
 
     def is_truncated(self, step: int) -> bool:
         return self._has(step, "truncated")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 
 SHORTEST = 0.002
 LONGEST = 0.05
@@ -15,8 +16,14 @@ class Pace:
     def __init__(self) -> None:
         self._next = SHORTEST
 
-    async def wait(self) -> None:
-        await asyncio.sleep(self.next())
+    async def wait(self, news: asyncio.Event | None = None) -> None:
+        """Until there is news, or it is time to look without any."""
+        if news is None or news.is_set():
+            await asyncio.sleep(self.next())
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.next()):
+                await news.wait()
 
     def next(self) -> float:
         wait = self._next

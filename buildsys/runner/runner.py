@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from buildsys.core.assignment import Assignment, Poll, PollReply, Position
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
 from buildsys.core.planned import PlannedJob
 from buildsys.errors import BuildsysError, DriverError, Forbidden, Unauthorized
+from buildsys.runner.arrivals import Arrivals
 from buildsys.runner.container import JobContainer, delete
 from buildsys.runner.errors import first_error
 from buildsys.runner.executor import Executor, Site
@@ -27,6 +28,7 @@ from buildsys.runner.identity import Identity
 from buildsys.runner.interruption import Cause
 from buildsys.runner.orchestrator import Orchestrator
 from buildsys.runner.pace import backoff
+from buildsys.runner.spreading import spread
 
 POLL_WAIT = 30.0
 LOOK_AT_DRIVERS = 5.0
@@ -80,6 +82,7 @@ class Runner:
             limits=config.limits,
             allow_local_repositories=config.allow_local_repositories,
         )
+        self._closing = AsyncExitStack()
         self._jobs: dict[UUID, Executor] = {}
         self._left = 0
         self._none_left = asyncio.Event()
@@ -90,11 +93,14 @@ class Runner:
     async def __aenter__(self) -> Self:
         self._identity = Identity.claim(self._config.data)
         self._config.jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        spread(self._config.jobs)
+        self._arrivals = await self._closing.enter_async_context(Arrivals())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._closing.aclose()
         self._identity.release()
         with suppress(OSError):  # jobs are left in it, for the next life
             self._config.jobs.rmdir()
@@ -213,6 +219,7 @@ class Runner:
             orchestrator=self._orchestrator,
             identity=self._identity,
             site=self._site,
+            arrivals=self._arrivals,
         )
         self._jobs[assignment.id] = executor
         self._left += 1

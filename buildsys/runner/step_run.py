@@ -200,6 +200,10 @@ class JobSteps:
 
     async def _status(self, begun: Begun) -> int | None:
         """Have the step run, unless it was, and wait for its exit status; None where its time is up before."""
+        with self._folder.arrival(begun.number) as arrived:
+            return await self._status_by(begun, arrived)
+
+    async def _status_by(self, begun: Begun, arrived: asyncio.Event) -> int | None:
         step, until = begun.number, begun.until
         pace = Pace()
         told = float("-inf")
@@ -215,7 +219,7 @@ class JobSteps:
                 lost = await self._container.lost()
                 if lost is not None and (status := self._folder.status(step)) is None:
                     raise DriverError(f"container lost: {lost}")
-            await pace.wait()
+            await pace.wait(arrived)
         return status
 
     async def _end_process(self, begun: Begun, outcome: Outcome, lines: list[str]) -> Ended:

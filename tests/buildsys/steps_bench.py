@@ -17,6 +17,7 @@ from buildsys.core.definition import Script, Step, Uses
 from buildsys.core.driver import ContainerSpec
 from buildsys.core.planned import PlannedJob
 from buildsys.core.workflow_file import decode_workflow
+from buildsys.runner.arrivals import Arrivals
 from buildsys.runner.container import JobContainer
 from buildsys.runner.folder import JobFolder
 from buildsys.runner.git import GitFetch
@@ -87,9 +88,10 @@ class StepsBench:
     ) -> None:
         self.installation = f"test{uuid4().hex[:12]}"
         self.driver = ProcessDriver(state=folder / "state")
+        self.arrivals = Arrivals()
         jobs = jobs_folder(folder / "jobs", installation=self.installation)
         jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder = JobFolder(jobs=jobs, assignment=uuid4())
+        self.folder = JobFolder(jobs=jobs, assignment=uuid4(), arrivals=self.arrivals)
         self.planned = planned
         self.files = files or {}
         self.source = source
@@ -98,6 +100,7 @@ class StepsBench:
         self.told: list[Entry] = []
 
     async def __aenter__(self) -> Self:
+        await self.arrivals.__aenter__()
         self.folder.claim("runner")
         self.folder.create()
         for name, content in self.files.items():
@@ -119,6 +122,7 @@ class StepsBench:
         self.steps.close()
         await self.container.clear()
         await self.driver.close()
+        await self.arrivals.__aexit__(kind, error, trace)
         self.folder.private.parent.rmdir()
 
     @property
