@@ -36,7 +36,7 @@ ACCOUNTS = {
 
 def require_engine() -> None:
     """Skip the test where no engine answers, or busybox is missing; fail instead where the environment demands it."""
-    missing = _missing()
+    missing = missing_engine()
     if missing is None:
         return
     if os.environ.get("BUILDSYS_TEST_REQUIRE_DOCKER") == "1":
@@ -73,7 +73,8 @@ def python_image() -> str:
 
 
 @functools.cache
-def _missing() -> str | None:
+def missing_engine() -> str | None:
+    """Why there are no images here; None where there are."""
     for program in ("docker", "busybox"):
         if shutil.which(program) is None:
             return f"no {program} on this host: see .ci/engine"

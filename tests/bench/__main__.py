@@ -18,6 +18,7 @@ from tests.bench import latency as latency_bench
 from tests.bench import logs as logs_bench
 from tests.bench import logs_build
 from tests.bench import planning as planning_bench
+from tests.bench import steps as steps_bench
 from tests.bench.figures import machine
 
 AT_LEAST_ONE = click.IntRange(min=1)
@@ -138,9 +139,27 @@ def printing(
 
 @bench.command()
 @click.option("--runs", default=20, show_default=True, type=AT_LEAST_ONE, help="Runs of each part.")
-def planning(runs: int) -> None:
-    """A workflow of 1,000 lines and a matrix of 100 jobs: decoded and planned, beside reading the YAML alone."""
-    _tell(planning_bench.measure(runs=runs, say=_say))
+@click.option("--served/--pure", default=True, show_default=True, help="Whether the matrix is built, too.")
+def planning(runs: int, served: bool) -> None:
+    """A workflow of 1,000 lines and a matrix of 100 jobs: decoded and planned, beside reading the YAML alone.
+
+    `yaml_events_ms` is libyaml's parser with nothing behind it, `yaml_alone_ms` PyYAML's loader on top of that. Served
+    is the matrix by the whole product, on two slots of the process driver: from its insertion until it is stopped.
+    """
+    _tell(asyncio.run(planning_bench.measure(runs=runs, served=served, say=_say)))
+
+
+@bench.command()
+@click.option("--runs", default=5, show_default=True, type=AT_LEAST_ONE, help="Jobs measured on each driver.")
+@click.option("--steps", default=200, show_default=True, type=AT_LEAST_ONE, help="Steps of a job.")
+@_some("--driver", "drivers", steps_bench.DRIVERS)
+def steps(runs: int, steps: int, drivers: tuple[str, ...]) -> None:
+    """What a step costs that does nothing: `run: ":"` many times in one job, in the whole product.
+
+    Counted is from the first step's start to the last one's end, by the runner's clock, divided by their number. By
+    hand, before and behind each job: `sh -c :` started from Python, and for docker `docker exec CONTAINER sh -c :`.
+    """
+    _tell({name: asyncio.run(steps_bench.measure(name, steps=steps, runs=runs, say=_say)) for name in drivers})
 
 
 def _say(line: str) -> None:

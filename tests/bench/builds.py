@@ -6,11 +6,12 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 import msgspec
 
+from buildsys.core.definition import Workflow
 from buildsys.core.workflow_file import decode_workflow
 from buildsys.store.builds import Builds
 from buildsys.store.hints import CHANNEL
@@ -40,10 +41,19 @@ class Builder(Protocol):
 class Ours:
     """Builds of no commit in a running system, queued in its database as its API queues them."""
 
-    def __init__(self, running: Site, project: UUID) -> None:
+    def __init__(self, running: Site, project: UUID, workflow: Workflow) -> None:
         self._running = running
         self._builds = Builds(database=running.database)
         self._project = project
+        self._workflow = workflow
+
+    @classmethod
+    async def of(cls, running: Site, workflow: Workflow) -> Self:
+        """Builds of a workflow, in a project of their own."""
+        await running.system.add_project("bench", "https://example.invalid/never-fetched.git")
+        async with running.database.session() as session:
+            project = await session.connection.fetchval("SELECT id FROM projects")
+        return cls(running, UUID(str(project)), workflow)
 
     async def one(self) -> float:
         began = time.perf_counter()
@@ -68,7 +78,7 @@ class Ours:
         assert wrong == 0, f"{wrong} builds did not succeed"
 
     async def _queue(self) -> None:
-        await queue_build(self._builds, self._project, WORKFLOW, title="bench", time_limit=600.0)
+        await queue_build(self._builds, self._project, self._workflow, title="bench", time_limit=600.0)
         await self._running.database.pool.execute("SELECT pg_notify($1, $2)", CHANNEL, "bench\nqueue")
 
     async def _all_stopped(self, look_again: float) -> None:
@@ -99,7 +109,7 @@ async def measure(
     async with AsyncExitStack() as stack:
         settings = {"BUILDSYS_SLOTS": str(SLOTS), "BUILDSYS_MAX_RUNNING": str(WAITING)}
         running = await stack.enter_async_context(site(driver="process", sandbox=sandbox, **settings))
-        ours = Ours(running, await _project(running))
+        ours = await Ours.of(running, WORKFLOW)
         assert running.system.process is not None
         builders: dict[str, tuple[Builder, int]] = {"buildsys": (ours, running.system.process.pid)}
         if peer:
@@ -125,9 +135,3 @@ async def _round(builder: Builder, pid: int, measured: Measured, *, burst: int, 
     before = cpu_seconds(pid)
     measured.bursts.append(await builder.many(burst))
     measured.cpu.append((cpu_seconds(pid) - before) * 1e3 / burst)
-
-
-async def _project(running: Site) -> UUID:
-    await running.system.add_project("bench", "https://example.invalid/never-fetched.git")
-    async with running.database.session() as session:
-        return UUID(str(await session.connection.fetchval("SELECT id FROM projects")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,11 +14,15 @@ from buildsys.core.decisions import JobEnd, Result, Start
 from buildsys.core.definition import Workflow
 from buildsys.core.planning import BuildPlan, PlanSettings, plan_build
 from buildsys.core.workflow_file import decode_workflow
+from tests.bench.builds import Ours
 from tests.bench.figures import Say, spread
+from tests.bench.site import site
 
 PATH = ".github/workflows/bench.yml"
 LINES = 1000
 JOBS = 100
+SERVED = 5
+"""How often, at most, the matrix is built by the whole product."""
 
 _JOB = """\
   job{number}:
@@ -52,33 +56,42 @@ on: push
 jobs:
   test:
     name: ${{{{ matrix.name }}}} (${{{{ matrix.n }}}})
-    runs-on: ${{{{ matrix.os }}}}
+    runs-on: linux
     strategy: {{fail-fast: false, matrix: {{os: [a, b, c, d], n: {list(range(JOBS // 4))}, name: [unit]}}}}
     steps:
-      - run: make test N=${{{{ matrix.n }}}}
+      - run: echo test ${{{{ matrix.n }}}}
   last:
     needs: test
-    runs-on: a
+    runs-on: linux
     steps:
-      - run: make report
+      - run: echo report
 """
 
 
-def measure(*, runs: int, say: Say) -> dict[str, Any]:
-    """Milliseconds of each part, and the bytes of a stored plan."""
+async def measure(*, runs: int, served: bool, say: Say) -> dict[str, Any]:
+    """Milliseconds of each part, one beside the other in each run, and the bytes of a stored plan."""
     text = large()
     say(f"{runs} runs of {len(text.splitlines())} lines, and of a matrix of {JOBS} jobs")
-    workflow = decode_workflow(text, file=PATH)
-    matrix = _plan(decode_workflow(_MATRIX, file=PATH))
+    workflow, many = decode_workflow(text, file=PATH), decode_workflow(_MATRIX, file=PATH)
+    planned, matrix = _plan(workflow), _plan(many)
+    took = _milliseconds(
+        {
+            "yaml_events_ms": lambda: list(yaml.parse(text, yaml.CSafeLoader)),
+            "yaml_alone_ms": lambda: yaml.load(text, yaml.CSafeLoader),
+            "decode_ms": lambda: decode_workflow(text, file=PATH),
+            "plan_ms": lambda: Course(_plan(workflow)).advance({}),
+            "matrix_start_ms": lambda: Course(matrix).advance({}),
+            "matrix_to_its_end_ms": lambda: _run(matrix),
+        },
+        runs,
+    )
     return {
         "lines": len(text.splitlines()),
-        "yaml_alone_ms": _milliseconds(lambda: yaml.load(text, yaml.SafeLoader), runs),
-        "decode_ms": _milliseconds(lambda: decode_workflow(text, file=PATH), runs),
-        "plan_ms": _milliseconds(lambda: Course(_plan(workflow)).advance({}), runs),
-        "plan_bytes": len(msgspec.json.encode(_plan(workflow))),
+        "plan_bytes": len(msgspec.json.encode(planned)),
         "matrix_jobs": JOBS,
-        "matrix_start_ms": _milliseconds(lambda: Course(matrix).advance({}), runs),
-        "matrix_to_its_end_ms": _milliseconds(lambda: _run(matrix), runs),
+        **{name: spread(values) for name, values in took.items()},
+        "decode_times_yaml_alone": spread(_ratios(took["decode_ms"], took["yaml_alone_ms"])),
+        **({"matrix_served_ms": spread(await _served(many, runs=min(runs, SERVED), say=say))} if served else {}),
     }
 
 
@@ -110,10 +123,27 @@ def _run(plan: BuildPlan) -> None:
         rows[running] = JobEnd(result=Result.SUCCESS, order=len(rows))
 
 
-def _milliseconds(measured: Callable[[], object], runs: int) -> dict[str, float]:
-    took = []
+def _milliseconds(parts: Mapping[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    took: dict[str, list[float]] = {name: [] for name in parts}
     for _ in range(runs):
-        began = time.perf_counter()
-        measured()
-        took.append((time.perf_counter() - began) * 1000)
-    return spread(took)
+        for name, measured in parts.items():
+            began = time.perf_counter()
+            measured()
+            took[name].append((time.perf_counter() - began) * 1000)
+    return took
+
+
+def _ratios(values: list[float], floors: list[float]) -> list[float]:
+    return [value / floor for value, floor in zip(values, floors, strict=True)]
+
+
+async def _served(workflow: Workflow, *, runs: int, say: Say) -> list[float]:
+    """Milliseconds of whole builds of the workflow."""
+    async with site(driver="process", BUILDSYS_SLOTS="2") as running:
+        ours = await Ours.of(running, workflow)
+        took = []
+        for run in range(runs):
+            took.append(await ours.one() * 1000)
+            say(f"served {run + 1}/{runs}: {took[-1]:.0f} ms")
+        await ours.check()
+    return took

@@ -134,8 +134,27 @@ def _below(root: int) -> list[int]:
 
 
 async def test_planning_is_told_beside_reading_the_yaml() -> None:
-    figures = await bench("planning", "--runs", "1")
+    figures = await bench("planning", "--runs", "1", "--pure")
     assert figures["lines"] > 900
     assert figures["matrix_jobs"] == 100
-    parts = {name for name, figure in figures.items() if isinstance(figure, dict) and set(figure) == SPREAD}
-    assert parts == {"yaml_alone_ms", "decode_ms", "plan_ms", "matrix_start_ms", "matrix_to_its_end_ms"}
+    parts = {name for name, figure in figures.items() if isinstance(figure, dict) and figure.keys() == SPREAD}
+    assert parts == {
+        *("yaml_events_ms", "yaml_alone_ms", "decode_ms", "decode_times_yaml_alone"),
+        *("plan_ms", "matrix_start_ms", "matrix_to_its_end_ms"),
+    }
+
+
+@pytest.mark.parametrize(
+    "driver", ["process", "process-without-sandbox", pytest.param("docker", marks=pytest.mark.docker)]
+)
+async def test_steps_are_told_beside_the_same_command_by_hand(driver: str) -> None:
+    if driver == "docker":
+        require_engine()
+    figures = await bench("steps", "--runs", "1", "--steps", "3", "--driver", driver)
+    told = figures[driver]
+    assert told.pop("steps") == 3
+    assert told.keys() == {"ms_a_step", "ms_by_hand", "times_by_hand", "processor_ms_a_step"}
+    for figure in told.values():
+        assert figure.keys() == SPREAD
+        assert figure["n"] == 1
+    assert told["times_by_hand"]["p50"] == pytest.approx(told["ms_a_step"]["p50"] / told["ms_by_hand"]["p50"], rel=0.02)
