@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
+from buildsys.cli.build_shown import build_name, in_order, print_build, took
 from buildsys.cli.naming import project_path
 from buildsys.cli.session import Session, api_command
 from buildsys.cli.terminal import plain
@@ -100,7 +99,41 @@ async def show(session: Session, name: str) -> None:
     if session.json:
         session.terminal.answer(found)
     else:
-        _print_build(session, found)
+        print_build(session, found)
+
+
+@build.command()
+@click.argument("name", metavar="BUILD")
+@click.option("--job", help="Of this job only, by its id.")
+@api_command
+async def summary(session: Session, name: str, job: str | None) -> None:
+    """Print what the steps of a build wrote into GITHUB_STEP_SUMMARY, as Markdown.
+
+    \b
+    Example:
+      buildsys build summary hello#12
+    """
+    from buildsys.cli.naming import find_build
+
+    found = await find_build(session.client, name)
+    written = [
+        {"job": each["id"], "step": step["number"], "name": step["name"]}
+        for each in found["jobs"]
+        if job in (None, each["id"])
+        for step in in_order(each["steps"])
+        if step["summary"]
+    ]
+    for one in written:
+        path = f"/builds/{found['id']}/summary"
+        parts = [part async for part in session.client.text(path, job=one["job"], step=one["step"])]
+        text = b"".join(parts).decode()
+        if session.json:
+            session.terminal.answer({**one, "summary": text})
+        else:
+            session.terminal.note(f"▸ {plain(one['job'])} / {plain(one['name'])}", color="cyan")
+            session.terminal.log(text.splitlines())
+    if not written and not session.json:
+        session.terminal.note("No step has written a summary.")
 
 
 @build.command()
@@ -120,9 +153,9 @@ async def cancel(session: Session, name: str) -> None:
     if session.json:
         session.terminal.answer(now)
     elif now["state"] == "stopped":
-        session.terminal.say(f"{_name(now)} is over: {session.terminal.word(now['outcome'])}.")
+        session.terminal.say(f"{build_name(now)} is over: {session.terminal.word(now['outcome'])}.")
     else:
-        session.terminal.say(f"{_name(now)} is being canceled. To see it end: buildsys logs -f {now['id']}")
+        session.terminal.say(f"{build_name(now)} is being canceled. To see it end: buildsys logs -f {now['id']}")
 
 
 @build.command()
@@ -150,7 +183,7 @@ async def _answer(session: Session, made: list[dict[str, Any]], follow: bool) ->
     if session.json:
         session.terminal.answer(made)
     for each in made if not session.json else ():
-        session.terminal.say(f"{_name(each)} is queued. To watch it: buildsys logs -f {each['id']}")
+        session.terminal.say(f"{build_name(each)} is queued. To watch it: buildsys logs -f {each['id']}")
     return 0
 
 
@@ -164,56 +197,13 @@ def _inputs(given: tuple[str, ...]) -> dict[str, str]:
     return inputs
 
 
-def _written(value: Any) -> str:
-    """An input's value as it was given, or as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _name(build: dict[str, Any]) -> str:
-    attempt = f" attempt {build['attempt']}" if build["attempt"] > 1 else ""
-    return f"{build['project']}#{build['number']}{attempt}"
-
-
 def _row(session: Session, build: dict[str, Any]) -> list[str]:
     return [
-        _name(build),
+        build_name(build),
         session.terminal.word(build["outcome"] or build["state"]),
         plain(build["branch"]),
         build["commit"][:10],
-        _took(build),
+        took(build),
         build["id"][:8],
         plain(build["title"])[:60],
     ]
-
-
-def _print_build(session: Session, build: dict[str, Any]) -> None:
-    say, word = session.terminal.say, session.terminal.word
-    say(f"{_name(build)}  {word(build['outcome'] or build['state'])}  {_took(build)}")
-    rows = [
-        ("id", build["id"]),
-        ("commit", build["commit"] and f"{build['commit']} on {build['branch']}"),
-        ("title", build["title"]),
-        ("workflow", f"{build['workflow']}, by {build['event']}"),
-        *(("input", f"{name}: {_written(value)}") for name, value in build["inputs"].items()),
-        ("waits", build["waiting"]),
-        ("reason", build["reason"]),
-        *((passed["state"], passed["at"]) for passed in build["history"]),
-    ]
-    for key, value in rows:
-        if value:
-            say(f"  {click.style(f'{key:<10}', dim=True)}{plain(value)}")
-    for job in build["jobs"]:
-        why = job["reason"] or job["waiting"]
-        reason = f" ({plain(why)})" if why else ""
-        say(f"\n  {plain(job['name'])}  {word(job['outcome'] or job['state'])}{reason}  {_took(job)}")
-        for step in job["steps"]:
-            code = f", exit {step['exit_code']}" if step["exit_code"] else ""
-            state = word(step["outcome"] or step["state"])
-            say(f"    {step['number']}  {plain(step['name'])}  {state}{code}  {_took(step)}")
-
-
-def _took(thing: dict[str, Any]) -> str:
-    if not thing["started_at"]:
-        return ""
-    stopped = datetime.fromisoformat(thing["stopped_at"]) if thing["stopped_at"] else datetime.now(UTC)
-    return f"{(stopped - datetime.fromisoformat(thing['started_at'])).total_seconds():.1f} s"

@@ -122,6 +122,7 @@ def routes(
         Route("POST", "/api/v1/projects/{project}/builds", builds.start, ADMIN),
         Route("GET", "/api/v1/builds", builds.list, ADMIN),
         Route("GET", "/api/v1/builds/{build}", builds.get, ADMIN),
+        Route("GET", "/api/v1/builds/{build}/summary", builds.summary, ADMIN),
         Route("POST", "/api/v1/builds/{build}/cancel", builds.cancel, ADMIN),
         Route("POST", "/api/v1/builds/{build}/retry", builds.retry, ADMIN),
         Route("GET", "/api/v1/builds/{build}/logs", logs.read, ADMIN),

@@ -50,6 +50,11 @@ class BuildPage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     before: Text | None = None
 
 
+class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    job: Text
+    step: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
 class BuildRoutes:
     def __init__(self, *, stores: Stores, builder: Builder) -> None:
         self._builds = stores.builds
@@ -89,6 +94,12 @@ class BuildRoutes:
     async def get(self, request: web.Request) -> web.Response:
         """A build with its history, jobs and steps."""
         return json_response(await self._builds.get(build_id(request)))
+
+    async def summary(self, request: web.Request) -> web.Response:
+        """What one of its steps wrote for people. It is a stranger's text: nobody is to take it for a page."""
+        of = decode_query(request, SummaryQuery)
+        text = await self._builds.summary(build_id(request), job=of.job, step=of.step)
+        return web.Response(text=text, content_type="text/markdown", charset="utf-8")
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Order the build to end: 202, or 200 where it had stopped already."""

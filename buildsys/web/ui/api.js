@@ -13,9 +13,9 @@ export class ApiError extends Error {
   }
 }
 
-export async function call(method, path, body) {
+export async function call(method, path, body, read = asJson) {
   try {
-    const answer = await request(method, path, body);
+    const answer = await request(method, path, body, read);
     outage.hidden = true;
     return answer;
   } catch (error) {
@@ -25,15 +25,18 @@ export async function call(method, path, body) {
 }
 
 export const get = (path) => call("GET", `/api/v1${path}`);
+export const getText = (path) => call("GET", `/api/v1${path}`, undefined, (response) => response.text());
 export const post = (path, body) => call("POST", `/api/v1${path}`, body);
 
-async function request(method, path, body) {
+const asJson = (response) => (response.status === 204 ? null : response.json().catch(() => null));
+
+async function request(method, path, body, read) {
   const response = await fetch(path, {
     method,
     headers: { "X-Requested-With": "buildsys", ...(body ? { "Content-Type": "application/json" } : {}) },
     body: body ? JSON.stringify(body) : undefined,
   }).catch(() => { throw new ApiError(0, "The server does not answer."); });
-  const answer = response.status === 204 ? null : await response.json().catch(() => null);
+  const answer = await (response.ok ? read : asJson)(response);
   if (!response.ok) throw new ApiError(response.status, answer?.detail ?? answer?.title ?? response.statusText);
   return answer;
 }

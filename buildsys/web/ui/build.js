@@ -1,10 +1,11 @@
 // One build: its state, jobs and steps, the live log of each step, and what is found in it.
 
-import { get, post } from "/ui/api.js";
-import { badge, caption, duration, element } from "/ui/dom.js";
+import { get, getText, post } from "/ui/api.js";
+import { badge, caption, duration, element, lasting } from "/ui/dom.js";
 import { Annotations, searchBox } from "/ui/findings.js";
 import { follow } from "/ui/follow.js";
 import { LogView } from "/ui/log.js";
+import { markdown } from "/ui/markdown.js";
 
 const POLL = 3; // seconds between two looks at a build that runs, beside what its log tells
 
@@ -63,8 +64,8 @@ export async function showBuild(id, { show, failed }) {
   const jobCard = (job) => {
     const key = `job-${job}`;
     if (!views.has(key)) {
-      const card = { title: element("div", { class: "row" }), steps: element("div"), node: element("div", { class: "card job" }) };
-      card.node.append(card.title, card.steps);
+      const card = { title: element("div", { class: "row" }), steps: element("div"), summaries: element("div"), node: element("div", { class: "card job" }) };
+      card.node.append(card.title, card.steps, card.summaries);
       views.set(key, card);
     }
     return views.get(key);
@@ -72,15 +73,30 @@ export async function showBuild(id, { show, failed }) {
 
   const drawJob = (job) => {
     const card = jobCard(job.id), why = job.reason ?? job.waiting;
-    card.title.replaceChildren(badge(job), element("div", {}, element("strong", {}, job.name), why ? element("div", { class: "dim" }, why) : ""),
-      element("div", { class: "dim" }, duration(job.started_at, job.stopped_at)));
+    card.title.replaceChildren(badge(job), element("div", {}, element("strong", {}, job.name), tolerated(job), why ? element("div", { class: "dim" }, why) : ""),
+      element("div", { class: "dim", title: job.time_limit ? `It may take ${lasting(job.time_limit)}` : "" }, duration(job.started_at, job.stopped_at)));
     for (const step of job.steps) drawStep(job, step);
     arrange(card.steps, inOrder(job.steps).map((step) => stepView(job.id, step.number).node));
+    const written = job.steps.filter((step) => step.summary);
+    arrange(card.summaries, written.map((step) => summaryView(job.id, step)));
+  };
+
+  // What a step wrote for people; it is fetched once.
+  const summaryView = (job, step) => {
+    const key = `summary-${job}/${step.number}`;
+    if (!views.has(key)) {
+      const place = element("section", { class: "summary", "aria-label": `Summary of ${step.name}` });
+      views.set(key, { place });
+      const show = (text) => place.replaceChildren(element("div", { class: "dim" }, `Summary of ${step.name}`), markdown(text));
+      getText(`/builds/${id}/summary?job=${encodeURIComponent(job)}&step=${step.number}`).then(show, () => views.delete(key));
+    }
+    return views.get(key).place;
   };
 
   const drawStep = (job, step) => {
     const view = stepView(job.id, step.number);
-    view.summary.replaceChildren(badge(step), element("span", {}, step.name, step.exit_code ? element("span", { class: "dim" }, ` exit ${step.exit_code}`) : ""),
+    view.node.classList.toggle("within", step.parent !== null);
+    view.summary.replaceChildren(badge(step), element("span", {}, step.name, tolerated(step), step.exit_code ? element("span", { class: "dim" }, ` exit ${step.exit_code}`) : ""),
       element("span", { class: "dim" }, duration(step.started_at, step.stopped_at)));
     if (!view.touched) view.node.open = view.log.count > 0 && (step.state === "running" || step.outcome === "failed" || step.outcome === "errored" || (step.number > 0 && job.steps.length <= 3));
   };
@@ -182,6 +198,8 @@ export async function showBuild(id, { show, failed }) {
   }, 1000);
   return () => { stopFollowing(); window.removeEventListener("hashchange", goToLine); clearInterval(timer); clearTimeout(refreshing); };
 }
+
+const tolerated = (thing) => (thing.tolerated ? element("span", { class: "dim" }, " allowed to fail") : "");
 
 // Puts the nodes into the place, and touches nothing where they stand there already.
 function arrange(place, nodes) {

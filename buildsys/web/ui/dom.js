@@ -18,7 +18,10 @@ export function badge(thing) {
 
 export function duration(from, to) {
   if (!from) return "";
-  const seconds = Math.max(0, (to ? new Date(to) : new Date()) - new Date(from)) / 1000;
+  return lasting(Math.max(0, (to ? new Date(to) : new Date()) - new Date(from)) / 1000);
+}
+
+export function lasting(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
