@@ -6,9 +6,9 @@
 # Ends with 0 once a look finds nothing more, else with 1. All is stopped before the first one dies: what forks on and
 # on does so no more.
 #
-# While a step runs, its first process is the init's child, as the init's own tools are; those are told by their names,
-# and by the init's own arguments. A step that passes for one of them is left for a second call: once it has ended, what
-# it began is nobody's child, and what is left under the init is the init's.
+# While a step runs, its first process is the init's child, as the init's own tools are; those are told by their names and
+# the signals that they ignore, or by the init's own arguments. A step that passes for one of them is left for a second
+# call: once it has ended, what it began is nobody's child, and what is left under the init is the init's.
 
 tools=" $* "
 
@@ -27,6 +27,14 @@ look() {
 first_line() {
   line=''
   read -r line 2>/dev/null <"/proc/$1/cmdline"
+}
+
+# Whether it ignores all that the init ignores: HUP, INT, QUIT, USR1, USR2 and TERM.
+is_deaf() {
+  while read -r key value; do
+    case $key in SigIgn:) [ $((0x${value#????????????} & 0x4a07)) = $((0x4a07)) ] && return 0 || return 1 ;; esac
+  done 2>/dev/null <"/proc/$1/status"
+  return 1
 }
 
 # The init is the first that the container's first process started: nothing in a container has a lower number later.
@@ -48,7 +56,7 @@ stays() {
     ancestor=$parent
     look "$ancestor"
   done
-  case $tools in *" $name "*) return 0 ;; esac
+  case $tools in *" $name "*) is_deaf "$ancestor" && return 0 ;; esac
   first_line "$ancestor"
   [ "$line" = "$script" ]
 }

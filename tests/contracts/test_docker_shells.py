@@ -63,7 +63,7 @@ async def test_terminate(start: Start, driver: Driver, token: str) -> None:
 
 async def test_kill(start: Start, driver: Driver, token: str) -> None:
     job = await start()
-    step = job.write(f"echo begun; trap '' TERM; setsid sh -c 'exec sleep {token}' & sleep {token}; true")
+    step = job.write(f"echo begun; trap '' TERM; setsid sh -c 'exec sleep {token}' & exec sleep {token}")
     await job.order(step)
     await until(lambda: len(processes(token)) >= 2)
     await driver.kill(job.spec.name)

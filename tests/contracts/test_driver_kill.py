@@ -31,6 +31,31 @@ async def test_kill_leaves_nothing_of_what_ignores_term_and_the_init_goes_on(
     assert (await job.run("echo alive")).log == b"alive\n"
 
 
+async def test_kill_takes_a_step_for_none_of_the_inits_tools(start: Start, driver: Driver, token: str) -> None:
+    job = await start()
+    step = job.write(f"trap '' TERM; exec sleep {token}")
+    await job.order(step)
+    await until(lambda: processes(f"sleep\0{token}") != [])
+    await driver.kill(job.spec.name)
+    assert processes(token) == []
+    assert (await job.result(step)).status == 128 + signal.SIGKILL
+
+
+async def test_nothing_stays_of_a_step_that_passes_for_a_tool_once_it_has_ended(
+    start: Start, driver: Driver, token: str
+) -> None:
+    job = await start()
+    deaf = "trap '' HUP INT QUIT TERM USR1 USR2"
+    step = job.write(f"{deaf}\nsleep {token} & exec sleep 2")
+    await job.order(step)
+    await until(lambda: processes(token) != [])
+    await driver.kill(job.spec.name)
+    await job.result(step)
+    await driver.kill(job.spec.name)
+    assert processes(token) == []
+    assert (await job.run("echo alive")).log == b"alive\n"
+
+
 async def test_kill_ends_what_forks_on_and_on(start: Start, driver: Driver, token: str) -> None:
     job = await start(limits=Limits(pids=200))
     bomb = f"bomb() {{ sh -c 'sleep {token}' & (bomb) & sleep 0.01; (bomb) & }}"
