@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from git_server import Repository, git, git_server
 from steps_bench import StepsBench, job
 
 from buildsys.core.assignment import Credential, Source
+from buildsys.core.build import Outcome
 
 PASSWORD = "correct-horse-battery"
 
@@ -137,3 +139,41 @@ async def test_the_hosts_git_never_runs_in_the_workspace(origin: Origin, tmp_pat
     hostile = f"git init -q . && git config core.fsmonitor 'touch {tmp_path}/owned; false'"
     await checked_out(origin, tmp_path / "bench", "{ref: v1}", "true", hostile)
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[tuple[Source, asyncio.Event]]:
+    """A repository on a server that takes calls and says nothing, and whether it was called."""
+    called = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield Source(url=f"http://127.0.0.1:{port}/x.git", commit="1" * 40), called
+
+
+async def test_a_cancel_ends_a_fetch(silent: tuple[Source, asyncio.Event], tmp_path: Path) -> None:
+    source, called = silent
+    planned = job("steps: [{uses: actions/checkout@v4, with: {ref: v1}}, {run: echo last, if: always()}]")
+    async with StepsBench(tmp_path, planned, source=source) as bench:
+        running = asyncio.create_task(bench.steps.run())
+        await asyncio.wait_for(called.wait(), 30)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await bench.steps.run(cut=Outcome.CANCELED)
+        assert (bench.ended(1).outcome, bench.log(2)) == (Outcome.CANCELED, "last\n")
+
+
+async def test_a_steps_time_limit_ends_a_fetch(silent: tuple[Source, asyncio.Event], tmp_path: Path) -> None:
+    source, called = silent
+    planned = job("steps: [{uses: actions/checkout@v4, with: {ref: v1}, timeout-minutes: 0.02}]")
+    async with StepsBench(tmp_path, planned, source=source) as bench:
+        assert await asyncio.wait_for(bench.steps.run(), 30) is True
+        assert called.is_set()
+        assert bench.log(1) == "buildsys: error: the step's time limit was reached\n"
