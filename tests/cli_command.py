@@ -1,4 +1,4 @@
-"""The command `buildsys` as people run it: a process of its own."""
+"""The command `buildsys` as people run it: a process of its own, which imports nothing from the folder it is in."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Command:
     async def start(self, *arguments: str, **options: Any) -> Process:
         options = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE} | options
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "buildsys", *arguments, env=self._environ, **options
+            sys.executable, "-P", "-m", "buildsys", *arguments, env=self._environ, **options
         )
 
     async def __call__(self, *arguments: str, given: bytes = b"", limit: float = 60.0, **options: Any) -> Ended:

@@ -67,7 +67,7 @@ async def test_a_workflow_that_is_named_runs_on_any_branch(place: Place) -> None
         (["--job", "tset"], "there is no job 'tset'; did you mean 'test'?"),
         (
             ["--job", "release"],
-            "the job 'release' is in .github/workflows/release.yml, which this event start",
+            "the job 'release' is in .github/workflows/release.yml, which this event does not start",
         ),
         (["--event", "pull_requests"], "there is no event 'pull_requests'; did you mean 'pull_request'?"),
         (["ci", "--event", "schedule"], "ci.yml runs on push, pull_request, not on schedule"),

@@ -42,7 +42,7 @@ async def test_it_is_sound_and_has_these_jobs(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)
 async def test_a_job_of_it_runs_here(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    git(ROOT, "clone", "--quiet", str(ROOT), str(place.folder))
+    git(ROOT, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(place.folder))
     ended = await place.run("ci", "--job", "scripts", limit=150)
     assert ended.code == 0, ended.text + ended.errors
     assert "12 of 12 tests passed" in ended.text
