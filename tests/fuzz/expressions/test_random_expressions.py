@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from fuzz_cases import CASES, fuzz
-from fuzz_expressions import CONTEXTS, SECRET, any_contexts, any_expression, any_pattern
+from fuzz_expressions import CONTEXTS, SECRET, VALUES, any_contexts, any_expression, any_pattern
 
 from buildsys.core.expressions import (
     MAX_TEXT,
@@ -29,6 +29,7 @@ from buildsys.core.expressions import (
 )
 from buildsys.core.glob import Glob
 from buildsys.core.injection import SCRIPT, untrusted
+from buildsys.core.payload_filter import parse_filter
 from buildsys.runner.hash_files import FileHasher
 
 PARSERS: tuple[tuple[Callable[[str], Node], str], ...] = (
@@ -66,6 +67,45 @@ PATHS = (
     "a*",
     "\n!",
     "#x",
+)
+
+FILTERS = (
+    *(
+        "body",
+        ".",
+        ".a",
+        "[0]",
+        "[-1]",
+        "['a']",
+        "body.a",
+        "body.b.a",
+        "[",
+        "]",
+        "(",
+        ")",
+        ",",
+        "'x'",
+        '"y"',
+        "'",
+        "1.5",
+    ),
+    *(
+        " in ",
+        " not in ",
+        "!",
+        "==",
+        "!==",
+        " && ",
+        " || ",
+        " and ",
+        " or ",
+        "null",
+        "true",
+        "undefined",
+        " ",
+        "\n",
+        "\\",
+    ),
 )
 
 
@@ -223,6 +263,19 @@ def test_every_pattern_of_hash_files_is_a_hash_or_an_error(tmp_path: Path) -> No
         return tuple(any_pattern(chance, PATHS) for _ in range(chance.choice((1, 1, 2, 5))))
 
     fuzz(make, check_one, cases=2000)
+
+
+@pytest.mark.timeout(max(300, CASES))
+def test_every_filter_of_payloads_says_whether_one_fits_or_what_is_wrong() -> None:
+    def check_one(text: str, chance: random.Random) -> None:
+        try:
+            fits = parse_filter(text)
+        except ValueError:
+            return
+        for payload in (*VALUES, {"a": list(VALUES), "b": {"a": "x"}}):
+            assert fits(payload) in (True, False)
+
+    fuzz(lambda chance: any_pattern(chance, FILTERS), check_one, cases=2000)
 
 
 def test_the_contexts_hold_what_is_hidden() -> None:

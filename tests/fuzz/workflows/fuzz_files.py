@@ -29,6 +29,8 @@ SEEDS = (
     "on:\n  schedule:\n    - cron: '*/5 * * * *'\n  workflow_dispatch:\n    inputs: {a: {type: choice, options: [b]}}\n"
     "jobs:\n  a: &a\n    runs-on: x\n    if: github.ref != 'x'\n    steps: [run: x]\n  b: *a\n",
     "name: x\ninputs: {a: {default: 1}}\nruns:\n  using: composite\n  steps:\n    - {run: x, shell: sh, if: '1'}\n",
+    "triggers: {github: {events: [{eventName: push, filter: 'body.title in [\"x\"] or not body.json'}]}}\n"
+    "steps: [run: x]\n",
     "on: {push: {branches: ['**'], paths: ['src/**', '!**.md'], tags: ['v?']}, pull_request: {types: [opened]}}\n"
     "concurrency: {group: '${{ github.ref }}', cancel-in-progress: true}\n"
     "jobs:\n"
@@ -121,6 +123,14 @@ JOB: dict[str, tuple[Any, ...]] = {
     ),
     "defaults": ({"run": {"shell": "${{ vars.TEXT }}", "working-directory": "${{ github.event.title }}"}},),
 }
+STEPS: tuple[dict[str, Any], ...] = (
+    *({"run": expression, "name": "${{ github.event.title }}"} for expression in EXPRESSIONS if expression),
+    {"run": "x", "working-directory": "${{ vars.TEXT }}", "timeout-minutes": "${{ fromJSON(vars.TEXT) }}"},
+    {"run": "x", "if": "hashFiles(vars.TEXT, github.event.json) != '' || true", "shell": "sh -c 'x' {0}"},
+    {"run": "x", "continue-on-error": "${{ fromJSON(vars.TEXT) }}"},
+    {"uses": "actions/checkout@v4", "with": {"ref": "${{ vars.TEXT }}", "path": "${{ github.event.title }}"}},
+    {"uses": "./none", "with": {"x": "${{ toJSON(github) }}"}},
+)
 WHOLE: dict[str, tuple[Any, ...]] = {
     "name": ("x", "", "\u202e\u0000"),
     "run-name": ("${{ github.event.title }}", "${{ fromJSON(vars.TEXT) }}", "${{ github.event.json }} ${{ inputs.a }}"),
@@ -155,7 +165,7 @@ def _sound(chance: random.Random) -> bytes:
             kept = {key: job[key] for key in job if key in ("name", "if", "needs", "strategy", "concurrency")}
             jobs[id] = {**kept, "uses": "./.github/workflows/called.yml", "with": {"who": chance.choice(EXPRESSIONS)}}
         else:
-            steps = [{"run": "x", "id": "s", "env": {"A": chance.choice(EXPRESSIONS)}}] * chance.randint(1, 2)
+            steps = [{"id": "s", **chance.choice(STEPS), "env": {"A": chance.choice(EXPRESSIONS)}} for _ in "ab"]
             jobs[id] = {"runs-on": "x", **job, "steps": [*steps[:1], *({**step, "id": "t"} for step in steps[1:])]}
     whole = {key: chance.choice(values) for key, values in WHOLE.items() if chance.random() < 0.3}
     text = json.dumps({"on": chance.choice(EVENTS), **whole, "jobs": jobs})

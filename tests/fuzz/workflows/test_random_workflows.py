@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -18,10 +19,15 @@ from buildsys.core.contexts import build_contexts
 from buildsys.core.decisions import JobEnd, Result
 from buildsys.core.definition import Action, Workflow
 from buildsys.core.events import Event, match
+from buildsys.core.expressions import ExpressionError
 from buildsys.core.inputs import inputs_of
+from buildsys.core.planned import PlannedJob
 from buildsys.core.planning import BuildPlan, PlanSettings, plan_build
 from buildsys.core.workflow_file import decode_action, decode_workflow, examine_action, examine_workflow
 from buildsys.errors import Invalid, WorkflowError
+from buildsys.runner.hash_files import FileHasher
+from buildsys.runner.job_contexts import Place, job_contexts, job_environment
+from buildsys.runner.step_preparation import Around, Status, prepare
 
 PATH = ".github/workflows/ci.yml"
 HOSTILE = (
@@ -127,5 +133,32 @@ def _build(plan: BuildPlan, chance: random.Random) -> None:
         build.progress = build.settle()
     assert all(end is not None for end in build.rows.values())
     assert all(note for note in build.notes.values())
-    for job in build.jobs.values():
-        msgspec.json.encode(job)
+    for job in list(build.jobs.values())[:5]:
+        _prepare(msgspec.json.decode(msgspec.json.encode(job), type=PlannedJob))
+
+
+def _prepare(job: PlannedJob) -> None:
+    """What its steps are to do, each as if it were the first."""
+    place = Place(root=PurePosixPath("/buildsys"), runner="fuzz")
+    contexts = job_contexts(job, place, {})
+    try:
+        env = job_environment(job, contexts)
+    except ExpressionError:
+        return
+    hasher = FileHasher(folder=Path("/var/empty/none"), seen_at=PurePosixPath(place.workspace))
+    around = Around(
+        contexts={**contexts, "job": {"status": "success"}, "steps": {}},
+        env=env,
+        given={},
+        fixed={},
+        paths=(),
+        status=Status(failed=False, canceled=False, hasher=hasher),
+        defaults=job.defaults,
+        place=place,
+        workspace=Path("/var/empty/none"),
+    )
+    for number, step in enumerate(job.steps[:5], start=1):
+        prepared = prepare(step, around, number=number)
+        if prepared is not None:
+            assert "\n" not in prepared.name
+            msgspec.json.encode(prepared)
