@@ -35,7 +35,6 @@ from buildsys.runner.container import JobContainer
 from buildsys.runner.equipment import equipped, job_context
 from buildsys.runner.errors import first_error
 from buildsys.runner.folder import SETUP, JobFolder
-from buildsys.runner.git import GitFetch
 from buildsys.runner.identity import Identity
 from buildsys.runner.interruption import Cause, Interrupted, Interruption
 from buildsys.runner.job_source import JobSource
@@ -124,9 +123,7 @@ class Executor:
         self._spec = container_spec(assignment, site=site, folder=self._folder.path, runner=identity.id)
         self._container = JobContainer(driver=driver, spec=self._spec, folder=self._folder)
         self._source = JobSource(
-            source=assignment.source,
-            private=self._folder.private,
-            git=GitFetch(allow_local=site.allow_local_repositories),
+            source=assignment.source, private=self._folder.private, allow_local=site.allow_local_repositories
         )
         self._is_set_up = False
         self._steps: JobSteps | None = None

@@ -22,10 +22,10 @@ class JobSource:
     What it returns is a folder that any user may change, to be moved before the next call.
     """
 
-    def __init__(self, *, source: Source | None, private: Path, git: GitFetch) -> None:
+    def __init__(self, *, source: Source | None, private: Path, allow_local: bool) -> None:
         self._source = source
         self._near = private / "source"
-        self._git = git
+        self._git = GitFetch(allow_local=allow_local)
 
     async def commit(self) -> Path:
         """The job's own commit, without its history. Raises `SourceError`."""

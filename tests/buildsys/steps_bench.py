@@ -20,7 +20,6 @@ from buildsys.core.workflow_file import decode_workflow
 from buildsys.runner.arrivals import Arrivals
 from buildsys.runner.container import JobContainer
 from buildsys.runner.folder import JobFolder
-from buildsys.runner.git import GitFetch
 from buildsys.runner.job_source import JobSource
 from buildsys.runner.journal import Begun, Ended, Entry, Journal
 from buildsys.runner.step_run import JobSteps
@@ -141,7 +140,7 @@ class StepsBench:
             container=self.container,
             journal=self.journal,
             tell=self.told.append,
-            source=JobSource(source=self.source, private=self.folder.private, git=GitFetch(allow_local=True)),
+            source=JobSource(source=self.source, private=self.folder.private, allow_local=True),
         )
         return self.steps
 
