@@ -217,7 +217,7 @@ class TestValues:
         """By REST, by command line, and through the death of the server."""
         inputs = {f"v{number}": value for number, value in enumerate(VALUES)}
         go = "while [ ! -e /var/tmp/$GITHUB_RUN_ID ]; do sleep 0.1; done"
-        jobs: dict[str, Any] = {"wait": {"runs-on": "linux", "steps": [{"run": go}]}}
+        jobs: dict[str, Any] = {"wait": {"runs-on": "linux", "timeout-minutes": 3, "steps": [{"run": go}]}}
         jobs |= {name: teller(f"${{{{ inputs.{name} }}}}", needs="wait") for name in inputs}
         on = {"workflow_dispatch": {"inputs": {name: {"type": "string"} for name in inputs}}}
         repository.commit({FILE: workflow(on, jobs)})
