@@ -7,6 +7,7 @@ bash_image()      bash as `sh` and the GNU tools, as Fedora has them
 no_shell_image()  one static program and no `sh`
 no_tools_image()  a `sh` without the commands that the init needs
 python_image()    busybox, git, and the Python of these tests with its standard library
+hosted_image()    the same with bash and make, and stand-ins for what would fetch packages; they say what they are asked
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import pytest
 
 GNU_TOOLS = ("cat", "chmod", "dd", "echo", "env", "ls", "mkdir", "mkfifo", "mv", "rm", "sleep", "tee", "touch", "tr")
 CONTENT_LABEL = "buildsys.test.content"
+STAND_INS = {"sudo": 'exec "$@"', **{name: f'echo "{name} $*"' for name in ("apt", "apt-get", "yum")}}
 ACCOUNTS = {
     "etc/passwd": b"root:x:0:0:root:/:/bin/sh\nbuilder:x:1000:1000:builder:/:/bin/sh\n",
     "etc/group": b"root:x:0:\nbuilder:x:1000:\n",
@@ -72,6 +74,12 @@ def python_image() -> str:
     return _image("python", busybox=True, programs=("git",), python=True)
 
 
+def hosted_image() -> str:
+    return _image(
+        "hosted", busybox=True, programs=("git", "bash", "make"), python=True, scripts=tuple(STAND_INS.items())
+    )
+
+
 @functools.cache
 def missing_engine() -> str | None:
     """Why there are no images here; None where there are."""
@@ -92,6 +100,7 @@ def _image(
     programs: Iterable[str] = (),
     python: bool = False,
     user: str = "",
+    scripts: tuple[tuple[str, str], ...] = (),
 ) -> str:
     """Import a root file system with these programs, and say its name. An earlier run's is taken if it is the same."""
     content = io.BytesIO()
@@ -108,6 +117,8 @@ def _image(
             _add_program(tar, program)
         if python:
             _add_python(tar)
+        for script, text in scripts:
+            _add_bytes(tar, f"usr/bin/{script}", f"#!/bin/sh\n{text}\n".encode(), mode=0o755)
         if "git" in programs:
             tar.add("/usr/share/git-core/templates", "usr/share/git-core/templates")
     tag = f"buildsys-test-{name}:1"
@@ -173,7 +184,7 @@ def _add_link(tar: tarfile.TarFile, path: str, target: str) -> None:
     tar.addfile(info)
 
 
-def _add_bytes(tar: tarfile.TarFile, path: str, content: bytes) -> None:
+def _add_bytes(tar: tarfile.TarFile, path: str, content: bytes, *, mode: int = 0o644) -> None:
     info = tarfile.TarInfo(path)
-    info.size, info.mode = len(content), 0o644
+    info.size, info.mode = len(content), mode
     tar.addfile(info, io.BytesIO(content))

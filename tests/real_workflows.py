@@ -26,7 +26,7 @@ from buildsys.core.planning import BuildPlan, PlanSettings, plan_build
 from buildsys.core.workflow_file import decode_workflow
 from buildsys.objects.job_life import step_name
 
-FOLDER = Path(__file__).parents[1] / "workflows"
+FOLDER = Path(__file__).parent / "workflows"
 EVENTS = {
     "push": Event(name="push", ref="refs/heads/main", sha="c0ffee"),
     "pull_request": Event(
@@ -156,14 +156,14 @@ class Walked:
         found: dict[str, set[str]] = {}
         for id, end in self.rows.items():
             assert end is not None
-            found.setdefault(_job_of(id), set()).add(str(end.result))
+            found.setdefault(job_of(id), set()).add(str(end.result))
         return {id: " and ".join(sorted(results)) for id, results in found.items()}
 
     def instances(self, job: str) -> list[str]:
-        return [id for id in self.rows if _job_of(id) == job]
+        return [id for id in self.rows if job_of(id) == job]
 
     def _start(self, job: PlannedJob, ends: Mapping[str, Mapping[str, Any]]) -> None:
-        end = ends.get(job.id, ends.get(_job_of(job.id), {}))
+        end = ends.get(job.id, ends.get(job_of(job.id), {}))
         self.planned[job.id], self.names[job.id] = job, job.name
         self.rows[job.id] = JobEnd(result=Result(end.get("result", "success")), outputs=end.get("outputs", {}))
 
@@ -171,7 +171,7 @@ class Walked:
         self.names[id], self.reasons[id], self.rows[id] = name, reason, JobEnd(result=result)
 
 
-def _job_of(id: str) -> str:
+def job_of(id: str) -> str:
     """Without the number of its combination."""
     head, _, last = id.rpartition(".")
     return head if last.isdigit() else id
