@@ -52,7 +52,8 @@ def read(text: str, *, start: int = 0, braced: bool = False) -> tuple[Node, int]
     """
     reader = _Reader(tokens(text, start=start, braced=braced))
     node = reader.whole()
-    _refuse_deep(node)
+    if reader.token.end - start > MAX_DEPTH:  # a level takes a character at least
+        _refuse_deep(node)
     return node, reader.token.end
 
 

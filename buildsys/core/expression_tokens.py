@@ -73,6 +73,8 @@ def tokens(text: str, *, start: int = 0, braced: bool = False) -> Iterator[Token
 
 
 def _after_space(text: str, at: int) -> int:
+    if not text[at : at + 1].isspace():
+        return at
     space = _SPACE.match(text, at)
     assert space is not None
     return space.end()
@@ -83,6 +85,9 @@ def _token(text: str, at: int, *, braced: bool, after_operand: bool) -> Token:
         return Token(kind=TokenKind.END, text="", at=at, end=at)
     if braced and text.startswith(CLOSE, at):
         return Token(kind=TokenKind.END, text=CLOSE, at=at, end=at + len(CLOSE))
+    word = _WORD.match(text, at)
+    if word and _NAME.fullmatch(word[0]):
+        return Token(kind=TokenKind.NAME, text=word[0], at=at, end=word.end())
     if string := _STRING.match(text, at):
         return Token(kind=TokenKind.STRING, text=string[1].replace("''", "'"), at=at, end=string.end())
     if (number := _NUMBER.match(text, at)) and not (after_operand and text[at] == "."):
@@ -91,9 +96,6 @@ def _token(text: str, at: int, *, braced: bool, after_operand: bool) -> Token:
         return Token(kind=TokenKind.NUMBER, text=number[0], at=at, end=number.end())
     if symbol := _SYMBOL.match(text, at):
         return Token(kind=TokenKind.SYMBOL, text=symbol[0], at=at, end=symbol.end())
-    word = _WORD.match(text, at)
-    if word and _NAME.fullmatch(word[0]):
-        return Token(kind=TokenKind.NAME, text=word[0], at=at, end=word.end())
     raise _unexpected(text, at, word[0] if word else text[at])
 
 

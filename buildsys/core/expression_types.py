@@ -103,8 +103,7 @@ class _Types:
     def _property(self, node: Index, key: Literal, of: Shape) -> Shape:
         name = to_text(key.value)
         if of.kind == Kind.OBJECT:
-            known = {fold(known): shape for known, shape in of.names.items()}
-            found = known.get(fold(name), of.rest)
+            found = of.names.get(name) or _named_otherwise(of, name)
             if found is None:
                 hint = suggestion(name, of.names)
                 self.report(node.at, f"{_named(node.of)} has no property {name[:60]!r}{hint}")
@@ -171,6 +170,12 @@ class _Types:
     def _refuse_collection(self, node: Node, shape: Shape) -> None:
         if shape.kind in _COLLECTIONS:
             self.report(_start(node), f"{_a(shape.kind)} stands where a text is expected; toJSON() makes one of it")
+
+
+def _named_otherwise(of: Shape, name: str) -> Shape | None:
+    """A property that is written in another case, or of a name that is not known."""
+    folded = fold(name)
+    return next((shape for known, shape in of.names.items() if fold(known) == folded), of.rest)
 
 
 def _common(shapes: list[Shape]) -> Shape:

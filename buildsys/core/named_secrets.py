@@ -82,10 +82,15 @@ def _named(texts: Iterable[str], conditions: Iterable[str], key: str) -> SecretN
 
 def _parsed(texts: Iterable[str], conditions: Iterable[str], key: str) -> Iterator[Node]:
     try:
-        yield from (parse_template(text) for text in texts if OPEN in text)
-        yield from map(parse_condition, conditions)
+        yield from (parse_template(text) for text in texts if OPEN in text and _may_name(text))
+        yield from (parse_condition(text) for text in conditions if _may_name(text))
     except ExpressionError as error:
         raise PlanError(f"{key}: {error}") from None
+
+
+def _may_name(text: str) -> bool:
+    """Whether a text may speak of secrets: to look is quicker than to parse."""
+    return "secrets" in text.lower()
 
 
 def _texts_of(job: Job, workflow: Workflow) -> Iterator[str]:

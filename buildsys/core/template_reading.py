@@ -200,7 +200,7 @@ class TemplateReader(Reader):
         except ExpressionError as error:
             self._problems(field, [Problem(at=error.at, message=str(error))], Rule.EXPRESSION)
             return None
-        problems = [*check(node, PLACES[place]), *_whole_secrets(node)]
+        problems = [*check(node, PLACES[place]), *(_whole_secrets(node) if "secrets" in text.lower() else ())]
         self._problems(field, problems, Rule.EXPRESSION)
         if not problems:
             self._pending.append(_Pending(field=field, node=node, condition=condition, scope=self.scope))
