@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -56,7 +57,7 @@ BRANCHES = (
 
 REFUSED = ("a\nb", "a b", "a..b", "a~1", "x.lock", "a\0b", "\x7f", "/x", "x/", "@{-1}", ".x", "x\\y")
 
-TELL = "printf '%s' \"$VALUE\" | base64 -w 0; echo; echo plain; find . -name '*pwned*'; cat pwned 2>/dev/null || true"
+TELL = "printf '%s' \"$VALUE\" | base64 -w 0; echo; echo plain; find . -name pwned"
 """Prints a value as it is, and what it may have done."""
 
 
@@ -292,6 +293,29 @@ class TestValues:
             assert await told_by(isolated, stopped["id"], f"a.{number}") == told(given)
             assert outcomes[f"shells.{number}"] == ("failed" if "touch" in given else "success"), given
         assert all("\n" not in job["name"] and "\x1b" not in job["name"] for job in stopped["jobs"])
+
+    async def test_names_of_files(self, isolated: System, repository: Repository) -> None:
+        """A workflow's file has its name for a name, and an action's folder is a variable of its steps."""
+        file = ".github/workflows/$(touch pwned)\n'; touch pwned;\".yml"
+        action = "actions/`touch${IFS}pwned`';\"touch${IFS}pwned"
+        told_path = {"run": TELL, "shell": "sh", "env": {"VALUE": "${{ github.action_path }}"}}
+        composite = {"runs": {"using": "composite", "steps": [told_path]}}
+        job = teller("${{ github.workflow }}")
+        job["steps"].append({"uses": f"./{action}"})
+        commit = repository.commit({file: workflow("push", {"a": job}), f"{action}/action.yml": json.dumps(composite)})
+        secret = await isolated.add_project("demo", str(repository.path))
+        assert await isolated.push("demo", secret, commit=commit) == 202
+        stopped = await isolated.stopped(await isolated.only_build("demo"))
+        assert stopped["outcome"] == "success", (stopped, await isolated.text(stopped["id"]))
+        assert await told_by(isolated, stopped["id"]) == told(file)
+        (within,) = (line for line in lines_of(await isolated.text(stopped["id"])) if line.endswith(action))
+        assert within.startswith("/")
+
+
+def lines_of(log: bytes) -> list[str]:
+    """Those lines of a log that `TELL` printed of values."""
+    printed = [line for line, after in itertools.pairwise(log.splitlines()) if after == b"plain"]
+    return [base64.b64decode(line).decode() for line in printed]
 
 
 def pull_request(number: int, *, title: str, body: str, head: str, commit: str) -> dict[str, Any]:
