@@ -1,7 +1,7 @@
 """The orchestrator of a single run: builds in memory, for the one runner of this process.
 
 It decides by the same `BuildLife` as a server's BuildBuddy does. Nothing is stored: who ends this process ends the
-builds. Groups of `concurrency` part no builds here, for there are no others.
+builds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from buildsys.core.assignment import Assignment, Poll, PollReply, Position, Repo
 from buildsys.core.build import Outcome
 from buildsys.core.contexts import default_environment
 from buildsys.core.logs import LogChange
+from buildsys.local_groups import LocalGroups
 from buildsys.objects.build_life import BuildLife
 from buildsys.objects.job_life import JobLife
 
@@ -54,6 +55,7 @@ class LocalOrchestrator:
         self._labels = labels
         self._limits = limits
         self._tell = tell
+        self._groups = LocalGroups()
         self._abandoned: set[UUID] = set()
         self._news = asyncio.Event()
         self._over = asyncio.Event()
@@ -148,12 +150,15 @@ class LocalOrchestrator:
 
     def _settle(self) -> None:
         """Refuse what cannot run here, tell what is new, and wake who waits for it."""
+        self._groups.settle(self._builds, _now())
         for life in self._builds:
             while unfit := [job for job in life.ready() if self._lacking(job)]:
                 for job in unfit:
                     lacking = ", ".join(self._lacking(job))
                     reason = f"no_runner: here is none with the label {lacking}; --image LABEL=IMAGE gives it one"
                     life.stop_job(job, Outcome.ERRORED, _now(), reason=reason)
+                self._groups.settle(self._builds, _now())
+        for life in self._builds:
             _, records = life.take_changes()
             for record in records:
                 self._tell(life, record)

@@ -91,6 +91,25 @@ async def test_jobs_run_in_their_order_and_beside_each_other(place: Place) -> No
         assert (begun[1] < done[0]) == together
 
 
+async def test_jobs_of_one_group_wait_for_each_other(place: Place) -> None:
+    jobs = """
+  {name}:
+    runs-on: ubuntu-latest
+    concurrency: {{group: Deploy, queue: max}}
+    steps: [{{run: 'date +begin=%s%N; sleep 0.5; date +end=%s%N'}}]
+"""
+    place.write({".buildsys.yml": "on: push\njobs:" + "".join(jobs.format(name=name) for name in "abc")})
+    ended = await place.run("--jobs", "3")
+    assert ended.code == 0, ended.text
+    begun, done = (sorted(map(int, re.findall(rf" {word}=(\d+)", ended.text))) for word in ("begin", "end"))
+    assert len(done) == 3
+    assert all(before < after for before, after in zip(done, begun[1:], strict=False))
+    single = jobs.replace("max", "single")
+    place.write({".buildsys.yml": "on: push\njobs:" + "".join(single.format(name=name) for name in "abc")})
+    replaced = await place.run("--jobs", "3")
+    assert "canceled by c, which is newer in the concurrency group 'deploy'" in replaced.text
+
+
 async def test_a_failed_build_a_broken_one_and_how_they_say_so(place: Place) -> None:
     place.write({".buildsys.yml": ONE.replace("STEP", "echo why it failed; exit 7")})
     ended = await place.run()
