@@ -23,8 +23,7 @@ def lacking_action(uses: str) -> str | None:
         return None
     if uses.startswith(DOCKER):
         return f"{uses[:100]} is not built in; run the image as the job's 'container'"
-    way_out = "do its work in a 'run' step, in a composite action of this repository, or have it in the job's image"
-    return f"{uses[:100]} is not built in; {way_out}"
+    return f"{uses[:100]} is not built in; do its work in a 'run' step, or in the job's image"
 
 
 def lacking_shell(shell: str | None) -> str | None:
