@@ -135,7 +135,7 @@ class BuildLife:
                 return self._step_stopped(job, item)
             case JobStopped():
                 job.outputs = item.outputs
-                self._stop_job(job, item.outcome, item.at, reason=item.reason)
+                self._stop_job(job, item.outcome, item.at, reason=item.reason or job.limit_reached(item.outcome, now))
                 self._settle(now)
         return True
 

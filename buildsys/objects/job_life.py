@@ -115,6 +115,14 @@ class JobLife:
             return None
         return JobEnd(result=self.result, outputs=self.outputs, order=self.stopped_at.timestamp())
 
+    def limit_reached(self, outcome: Outcome, now: datetime) -> str | None:
+        """Which limit of its own ended it, where it was one."""
+        limit = None if self.planned is None else self.planned.timeout
+        if outcome != Outcome.TIMED_OUT or limit is None or self.claimed_at is None:
+            return None
+        is_over = (now - self.claimed_at).total_seconds() >= limit
+        return f"the job's time limit of {limit:g} s was reached" if is_over else None
+
     @property
     def position(self) -> Position:
         """Where the sequence of this job's reports stands."""
