@@ -208,9 +208,9 @@ class TestValues:
         secret = await system.add_project("demo", str(repository.path))
         assert await system.push("demo", secret, commit=commit, title="a\0b") == 202
         await until(settled(system, 1), what="the delivery to be settled")
-        for build in await system.builds("demo"):
-            stopped = await system.stopped(build["id"])
-            assert stopped["outcome"] in ("failed", "success")
+        stopped = await system.stopped(await system.only_build("demo"))
+        assert stopped["outcome"] == "failed"
+        assert b"VALUE contains a NUL" in await system.text(stopped["id"])
         add_well(repository)
         await expect_well(system)
 
