@@ -6,6 +6,7 @@ stands in schedules, which survive any restart: there is no other recovery code.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,7 +16,7 @@ import structlog
 
 from actors import Actor, ActorReset, Context, scheduled
 from buildsys.core.archive import BadArchive
-from buildsys.core.assignment import Assignment, Position, Report, ReportReply
+from buildsys.core.assignment import Assignment, Item, JobStopped, Position, Report, ReportReply
 from buildsys.core.blobs import BlobExists, BlobMissing, BlobsUnavailable
 from buildsys.core.build import Outcome, State
 from buildsys.core.contexts import default_environment
@@ -43,6 +44,9 @@ HEALTH_PAUSE = 15.0
 """Seconds, at most, between two looks at a build's health: less than an idle actor stays in memory, for a fresh
 activation begins anew to count for how long nothing has been heard."""
 
+
+LARGE_OUTPUTS = 64 << 10
+"""Characters of a job's outputs from which on the event loop does not wait for what is made of them."""
 
 ARCHIVING = 1800.0
 """Seconds that archiving a log may take."""
@@ -175,7 +179,7 @@ class BuildBuddy(Actor):
         self._heard_of(job)
         now = self.ctx.clock.now()
         for item in report.items:
-            if not self._life.apply(job, item, now):
+            if not await self._take(job, item, now):
                 break
         self._save()
         return ReportReply(position=job.position, log_left=self._life.log_left, cancel=job.ordered_at is not None)
@@ -211,7 +215,7 @@ class BuildBuddy(Actor):
     async def check_health(self) -> None:
         """End jobs whose container does not come up, whose runner is lost, or that no runner can take."""
         unfit = await self._assignments.unfit(self._id, self._limits.startup)
-        held = [job for job in self._life.jobs.values() if job.runner and not job.is_stopped]
+        held = [job for job in list(self._life.jobs.values()) if job.runner and not job.is_stopped]
         silence = await self._assignments.silence([job.runner for job in held if job.runner])
         async with self.ctx.turn():
             now = self.ctx.clock.now()
@@ -279,6 +283,12 @@ class BuildBuddy(Actor):
     @property
     def _patience(self) -> timedelta:
         return timedelta(seconds=self._limits.grace + ESCALATION)
+
+    async def _take(self, job: JobLife, item: Item, now: datetime) -> bool:
+        """As `BuildLife.apply`. What is planned with large outputs takes a while, and holds up no other actor."""
+        if isinstance(item, JobStopped) and sum(map(len, item.outputs.values())) > LARGE_OUTPUTS:
+            return await asyncio.to_thread(self._life.apply, job, item, now)
+        return self._life.apply(job, item, now)
 
     def _leave_queue(self) -> None:
         if self._life.state == State.QUEUED:

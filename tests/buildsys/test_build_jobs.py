@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -119,6 +122,35 @@ async def test_outputs_reach_the_next_jobs(bench: Bench, one: Objects) -> None:
     hand = await took(one)
     assert hand.assignment.job.contexts["needs"]["a"] == {"result": "success", "outputs": {"x": "7", "y": 'a\n"b'}}
     assert [job.name for job in (await check(bench, build)).jobs] == ["a", "b7"]
+
+
+async def test_large_outputs_are_planned_with_beside_the_event_loop(bench: Bench, one: Objects) -> None:
+    build = await started(
+        bench,
+        one,
+        'a: {STEPS}\n  b: {needs: a, if: "fromJSON(needs.a.outputs.x)[0] == 1", STEPS}\n'
+        "  c: {needs: a, strategy: {matrix: {n: '${{ fromJSON(needs.a.outputs.x) }}'}}, STEPS}",
+    )
+    hand = await took(one)
+    large = json.dumps([1, *({"key": number} for number in range(60_000))])
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - before)
+
+    beating = asyncio.create_task(beat())
+    began = time.perf_counter()
+    await hand.report(JobStopped(outcome=Outcome.SUCCESS, at=datetime.now(UTC), outputs={"x": large}))
+    took_all = time.perf_counter() - began
+    beating.cancel()
+    assert longest < max(0.05, took_all / 2), (longest, took_all)
+    assert await states(bench, build) == {"a": "success", "b": "queued", "c": "failed"}
+    (failed,) = [job for job in (await check(bench, build)).jobs if job.id == "c"]
+    assert failed.reason == "strategy.matrix: larger than 256 KiB"
 
 
 async def test_conditions_choose_what_runs_after_a_failure(bench: Bench, one: Objects) -> None:
