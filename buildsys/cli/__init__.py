@@ -6,6 +6,7 @@ client     the HTTP API, asked
 events     a build's live log, over any number of broken connections
 terminal   what may be shown to a person, and how
 follow     a build watched to its end
+run        workflows of a folder, run without a server; run_* are what it reads, and how it tells of it
 """
 
 from buildsys.cli.program import Program
