@@ -133,7 +133,8 @@ class Builder:
             commit = await self._repository.tip(url, ref=complete, credential=credential)
             if commit is not None:
                 return commit, complete
-        raise NoSuchCommit(f"there is no branch or tag {ref!r}")
+        kind = "branch" if ref.startswith(BRANCHES) else "tag" if ref.startswith(TAGS) else "branch or tag"
+        raise NoSuchCommit(f"there is no {kind} {ref.removeprefix(BRANCHES).removeprefix(TAGS)!r}")
 
     async def _merged(self, project: Project, event: Event) -> Event:
         """A pull request's event with the merge of both branches for its commit, where the forge has made one."""
