@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from buildsys.core.cron import SHORTEST, Cron, next_after
+from buildsys.core.cron import SHORTEST, Cron, newest, next_after
 from buildsys.core.definition import Schedule
 
 WEDNESDAY = "2026-07-15 10:17"
@@ -270,3 +270,22 @@ def _is_in(field: str, value: int, low: int) -> bool:
 def test_time_zones_are_known_where_the_system_has_none() -> None:
     script = "from buildsys.core.cron import check_timezone as check; check('UTC'); check('Europe/Berlin')"
     subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONTZPATH": ""}, check=True)
+
+
+@pytest.mark.parametrize(
+    ("cron", "until", "expected"),
+    [
+        ("0 * * * *", "2026-07-15 10:17", "2026-07-15 10:00"),
+        ("0 * * * *", "2026-07-15 10:00", "2026-07-15 10:00"),
+        ("* * * * *", "2026-07-15 10:17", "2026-07-15 10:17"),
+        ("*/7 * * * *", "2026-07-15 10:06", "2026-07-15 10:00"),
+        ("30 4 1 1 *", "2026-07-15 10:17", "2026-01-01 04:30"),
+        ("*/5 * * 1-3 *", "2026-07-15 10:17", "2026-03-31 23:55"),
+    ],
+)
+def test_the_newest_time_is_found_however_long_nobody_looked(cron: str, until: str, expected: str) -> None:
+    schedule = Schedule(cron=cron)
+    since = next_after(schedule, datetime(2025, 1, 1, tzinfo=UTC))
+    moment = datetime.fromisoformat(until).replace(tzinfo=UTC)
+    assert newest(schedule, since, moment) == datetime.fromisoformat(expected).replace(tzinfo=UTC)
+    assert newest(schedule, since, since) == since

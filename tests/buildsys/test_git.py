@@ -152,6 +152,7 @@ async def test_the_cache_does_not_grow_for_ever(
     ("files", "message"),
     [
         ({CI: "x" * ((512 << 10) + 1)}, f"{CI} is larger than 512 KiB"),
+        ({f".buildsys/{number}.yml": "x" * (512 << 10) for number in range(9)}, "have 4,718,592 bytes; at most"),
         ({f".buildsys/{number}.yml": "x" for number in range(101)}, "101 workflow files; at most 100"),
     ],
 )
