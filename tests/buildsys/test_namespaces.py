@@ -29,9 +29,12 @@ class Shaky:
 def shaky(*failures: int) -> tuple[Namespaces, list[Shaky]]:
     names = ("scheduler", "triggers", "retention")
     spaces: list[Any] = [Shaky(name, some) for name, some in zip(names, failures, strict=True)]
-    builds: Any = Shaky("build", 0)
+    unasked: Any = Shaky("build", 0)
     schedulers, inboxes, retentions = spaces
-    return Namespaces(builds=builds, schedulers=schedulers, triggers=inboxes, retentions=retentions), spaces
+    declared = Namespaces(
+        builds=unasked, schedulers=schedulers, triggers=inboxes, schedules=unasked, retentions=retentions
+    )
+    return declared, spaces
 
 
 async def test_each_is_asked_until_it_answers() -> None:
