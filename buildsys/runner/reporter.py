@@ -257,7 +257,13 @@ class Reporter:
         return step not in (None, SETUP) and self._folder.has_log(step)
 
     def _pending(self, marks: Sequence[Mark]) -> list[Mark]:
-        return [mark for mark in marks if not counts(self._position, mark)]
+        """Those that do not count yet. A job may have a thousand steps: which of them have begun is looked up."""
+        begun = frozenset(self._position.started)
+        return [
+            mark
+            for mark in marks
+            if not (mark.step in begun if isinstance(mark, StepStarted) else counts(self._position, mark))
+        ]
 
     def _learn(self, steps: Sequence[int]) -> None:
         learn(self._masks, folder=self._folder, steps=steps, limit=kept(self._assignment.log_limit))
