@@ -8,6 +8,7 @@ import click
 
 from buildsys.cli.build_shown import build_name, in_order, print_build, took
 from buildsys.cli.naming import project_path
+from buildsys.cli.pairs import pairs
 from buildsys.cli.session import Session, api_command
 from buildsys.cli.terminal import plain
 
@@ -55,7 +56,7 @@ async def start(session: Session, project: str, inputs: tuple[str, ...], follow:
     """
     if len([name for name in ("branch", "ref", "commit") if options[name]]) > 1:
         raise click.UsageError("Give one of --branch, --ref and --commit.")
-    given = {**options, "inputs": _inputs(inputs)}
+    given = {**options, "inputs": pairs(inputs, "--input")}
     chosen = {key: value for key, value in given.items() if value}
     made = (await session.client.post(f"{project_path(project)}/builds", chosen, patience=READING))["builds"]
     return await _answer(session, made, follow)
@@ -185,16 +186,6 @@ async def _answer(session: Session, made: list[dict[str, Any]], follow: bool) ->
     for each in made if not session.json else ():
         session.terminal.say(f"{build_name(each)} is queued. To watch it: buildsys logs -f {each['id']}")
     return 0
-
-
-def _inputs(given: tuple[str, ...]) -> dict[str, str]:
-    inputs = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise click.UsageError(f"--input takes NAME=VALUE, not {text!r}.")
-        inputs[name] = value
-    return inputs
 
 
 def _row(session: Session, build: dict[str, Any]) -> list[str]:

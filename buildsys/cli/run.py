@@ -151,7 +151,8 @@ class _Command:
         return bool(errors)
 
     def _choose(self, folder: Folder, candidates: Sequence[Workflow], tree: WorkingTree) -> tuple[Chosen, ...]:
-        from buildsys.cli.run_options import pairs, payload
+        from buildsys.cli.pairs import pairs
+        from buildsys.cli.run_options import payload
         from buildsys.local_choice import choose
         from buildsys.local_event import local_event
 

@@ -15,17 +15,6 @@ LARGEST = 25 << 20
 """Bytes of a payload. Source: GitHub's limit, "Webhook events and payloads"."""
 
 
-def pairs(given: Iterable[str], option: str) -> dict[str, str]:
-    """`NAME=VALUE` each. Raises `UsageError`."""
-    found = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise click.UsageError(f"{option} takes NAME=VALUE, not {text!r}.")
-        found[name] = value
-    return found
-
-
 def named_values(given: Iterable[str], kind: Kind, environ: Mapping[str, str]) -> dict[str, str]:
     """Secrets or variables by their names in upper case; a secret without `=` is in the variable of that name.
 
