@@ -69,7 +69,7 @@ def is_true(value: Value) -> bool:
     if isinstance(value, bool) or value is None:
         return bool(value)
     if isinstance(value, int | float):
-        return value != 0 and not math.isnan(value)
+        return value != 0 and not math.isnan(_float(value))
     return value != "" if isinstance(value, str) else True
 
 

@@ -180,6 +180,14 @@ def test_values_as_texts(value: Value, text: str) -> None:
     assert to_text(value) == text
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400)], ids=["large", "small"])
+def test_a_whole_number_of_a_payload_may_be_larger_than_any_float(number: int) -> None:
+    contexts: dict[str, Value] = {"github": {"event": {"n": number}}}
+    for text, expected in (("github.event.n && 'is true'", "is true"), ("!github.event.n", False)):
+        assert evaluate(parse_expression(text), contexts) == expected
+    assert evaluate(parse_expression("github.event.n"), contexts) == math.copysign(INF, number)
+
+
 def test_a_context_that_is_not_given_is_an_error() -> None:
     with pytest.raises(ExpressionError, match="there is no context 'secrets' here") as caught:
         evaluate(parse_expression("1 == secrets.x"), CONTEXTS)
