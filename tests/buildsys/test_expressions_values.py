@@ -180,12 +180,12 @@ def test_values_as_texts(value: Value, text: str) -> None:
     assert to_text(value) == text
 
 
-@pytest.mark.parametrize("number", [10**400, -(10**400)], ids=["large", "small"])
-def test_a_whole_number_of_a_payload_may_be_larger_than_any_float(number: int) -> None:
+@pytest.mark.parametrize(("number", "known_as"), [(10**400, INF), (-(10**400), -INF)], ids=["large", "small"])
+def test_a_whole_number_of_a_payload_may_be_larger_than_any_float(number: int, known_as: float) -> None:
     contexts: dict[str, Value] = {"github": {"event": {"n": number}}}
     for text, expected in (("github.event.n && 'is true'", "is true"), ("!github.event.n", False)):
         assert evaluate(parse_expression(text), contexts) == expected
-    assert evaluate(parse_expression("github.event.n"), contexts) == math.copysign(INF, number)
+    assert evaluate(parse_expression("github.event.n"), contexts) == known_as
 
 
 def test_a_context_that_is_not_given_is_an_error() -> None:
