@@ -24,7 +24,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -289,7 +289,7 @@ class Supervisor:
             os.dup2(step.stdout, 2)
             os.chdir(self._folder / "workspace")
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            os.execve("/bin/sh", ["sh", str(step.folder / "run")], self._env)  # noqa: S606
+            _become_shell(str(step.folder / "run"), env=self._env)
         except OSError as error:
             os.write(step.stdout, f"buildsys: the step cannot be started: {error}\n".encode())
 
@@ -326,7 +326,11 @@ class Supervisor:
         self._become()
         if self._sandbox:
             self._sandbox.enter(tells)
-        os.execv("/bin/sh", ["sh", "-c", "echo works >/dev/null"])  # noqa: S606
+        _become_shell("-c", "echo works >/dev/null", env=os.environ)
+
+
+def _become_shell(*arguments: str, env: Mapping[str, str]) -> None:
+    os.execve("/bin/sh", ["sh", *arguments], env)  # noqa: S606
 
 
 def _catch_signals() -> int:
