@@ -31,6 +31,7 @@ from buildsys.core.glob import Glob
 from buildsys.core.injection import SCRIPT, untrusted
 from buildsys.core.payload_filter import parse_filter
 from buildsys.runner.hash_files import FileHasher
+from buildsys.runner.step_preparation import Status
 
 PARSERS: tuple[tuple[Callable[[str], Node], str], ...] = (
     (parse_expression, "{}"),
@@ -109,33 +110,20 @@ FILTERS = (
 )
 
 
-class Workspace:
+def status_in(folder: Path) -> Status:
     """The surroundings of a step in a workspace with some files, one of which leads out of it."""
-
-    def __init__(self, folder: Path) -> None:
-        for name in ("a", "b/a.py", "b/c/é", ".x/y", "[a]"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(SECRET)
-        (folder / "out").symlink_to("/etc/passwd")
-        (folder / "loop").symlink_to(".")
-        self._hasher = FileHasher(folder=folder, seen_at=PurePosixPath("/workspace"))
-
-    def success(self) -> bool:
-        return True
-
-    def failure(self) -> bool:
-        return False
-
-    def cancelled(self) -> bool:
-        return False
-
-    def hash_files(self, patterns: tuple[str, ...]) -> str:
-        return self._hasher.hash(patterns)
+    for name in ("a", "b/a.py", "b/c/é", ".x/y", "[a]"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(SECRET)
+    (folder / "out").symlink_to("/etc/passwd")
+    (folder / "loop").symlink_to(".")
+    hasher = FileHasher(folder=folder, seen_at=PurePosixPath("/workspace"))
+    return Status(failed=False, canceled=False, hasher=hasher)
 
 
 @pytest.mark.timeout(max(300, CASES))
 def test_every_expression_is_a_value_or_an_error_with_its_place(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
+    status = status_in(tmp_path)
 
     def check_one(text: str, chance: random.Random) -> None:
         parse, around = chance.choice(PARSERS)
@@ -152,7 +140,7 @@ def test_every_expression_is_a_value_or_an_error_with_its_place(tmp_path: Path) 
         assert all(0 <= at < len(written) for at, _ in untrusted(tree, SCRIPT))
         names_of("secrets", [tree])
         try:
-            value = evaluate(tree, any_contexts(chance), workspace)
+            value = evaluate(tree, any_contexts(chance), status)
         except ExpressionError as error:
             _check_error(error, written)
             return
@@ -251,11 +239,11 @@ def _after(begins: set[int], fits: Callable[[str], bool], repeated: str, name: s
 
 @pytest.mark.timeout(max(300, CASES))
 def test_every_pattern_of_hash_files_is_a_hash_or_an_error(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
+    status = status_in(tmp_path)
 
     def check_one(patterns: tuple[str, ...], chance: random.Random) -> None:
         try:
-            assert len(workspace.hash_files(patterns)) in (0, 64)
+            assert len(status.hash_files(patterns)) in (0, 64)
         except ExpressionError as error:
             _check_error(error, "")
 
