@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Dialog, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Dialog, Page, async_playwright, expect
 
 QUIET = (
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
@@ -29,6 +29,20 @@ async def open_browser() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
         yield browser
         await browser.close()
+
+
+async def signed_in(browser: Browser, *, url: str, token: str) -> Page:
+    """A new page of the site, whose builds it shows."""
+    page = await browser.new_page(viewport={"width": 1200, "height": 800})
+    await sign_in(page, url, token)
+    return page
+
+
+async def sign_in(page: Page, url: str, token: str) -> None:
+    await page.goto(url)
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("heading", name="Builds")).to_be_visible()
 
 
 class Watch:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from browsers import Watch, open_browser
+from browsers import Watch, open_browser, sign_in
 from playwright.async_api import Browser, Page, expect
 from system import Repository, System, until
 
@@ -208,13 +208,6 @@ async def test_a_push_that_built_nothing_stands_at_its_project_with_the_reason(
     await expect(page.get_by_text("No builds yet.")).to_be_visible()
     await expect(page.get_by_role("heading", name="Deliveries that built nothing")).to_be_hidden()
     assert watch.found == []
-
-
-async def sign_in(page: Page, url: str, token: str) -> None:
-    await page.goto(url)
-    await page.get_by_label("Token").fill(token)
-    await page.get_by_role("button", name="Sign in").click()
-    await expect(page.get_by_role("heading", name="Builds")).to_be_visible()
 
 
 class Proxy:

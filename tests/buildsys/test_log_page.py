@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from browsers import Watch, open_browser
+from browsers import Watch, open_browser, signed_in
 from playwright.async_api import Browser, Page, expect
 from web_site import Log, Site, serve
 
@@ -40,11 +40,7 @@ async def site(database: Database) -> AsyncIterator[Site]:
 
 @pytest.fixture
 async def page(browser: Browser, site: Site) -> AsyncIterator[Page]:
-    page = await browser.new_page(viewport={"width": 1200, "height": 800})
-    await page.goto(site.url)
-    await page.get_by_label("Token").fill(site.admin_token)
-    await page.get_by_role("button", name="Sign in").click()
-    await expect(page.get_by_role("heading", name="Builds")).to_be_visible()
+    page = await signed_in(browser, url=site.url, token=site.admin_token)
     watch = Watch(page, url=site.url)
     yield page
     assert [found for found in watch.found if "status of 410" not in found] == []

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
-from browsers import Watch, open_browser
+from browsers import Watch, open_browser, signed_in
 from cli_command import Command
 from playwright.async_api import Page, expect
 from web_site import Site, serve
@@ -54,11 +54,7 @@ async def site(database: Database) -> AsyncIterator[Site]:
 @pytest.fixture
 async def page(site: Site) -> AsyncIterator[Page]:
     async with open_browser() as browser:
-        page = await browser.new_page(viewport={"width": 1200, "height": 800})
-        await page.goto(site.url)
-        await page.get_by_label("Token").fill(site.admin_token)
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("heading", name="Builds")).to_be_visible()
+        page = await signed_in(browser, url=site.url, token=site.admin_token)
         watch = Watch(page, url=site.url)
         yield page
         assert watch.found == []
