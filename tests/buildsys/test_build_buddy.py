@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from log_fold import fold, rows_of
-from objects_bench import ONE_JOB, Bench, Hand, Objects, begun, bench_on, ended, output, until, workflow_of
+from objects_bench import ONE_JOB, Bench, Hand, Objects, begun, ended, output, until, workflow_of
 
 from actors import Database
 from actors.testing import FakeClock, evict, run_alarm, run_in_actor
@@ -32,12 +32,6 @@ KINDS = [
     "job_stopped",
     "end",
 ]
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_on(database) as bench:
-        yield bench
 
 
 @pytest.fixture

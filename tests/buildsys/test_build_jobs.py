@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from log_fold import fold, rows_of
 from msgspec.structs import replace
-from objects_bench import Bench, Hand, Objects, begun, bench_on, ended, output, until
+from objects_bench import Bench, Hand, Objects, begun, ended, output, until
 
 from actors import Database
 from actors.testing import FakeClock, evict
@@ -25,18 +24,6 @@ from buildsys.core.workflow_file import decode_workflow
 from buildsys.objects.build_buddy import ESCALATION
 
 STEPS = "runs-on: linux, steps: [{name: say, run: echo hello}]"
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_on(database) as bench:
-        yield bench
-
-
-@pytest.fixture(params=[False, True], ids=["in memory", "evicted after every call"])
-async def one(bench: Bench, request: pytest.FixtureRequest) -> AsyncIterator[Objects]:
-    async with bench.nodes(paranoid=request.param) as nodes:
-        yield nodes.declared[0]
 
 
 async def project_of(bench: Bench) -> Project:
@@ -59,6 +46,11 @@ async def took(one: Objects) -> Hand:
     await hand.take()
     await hand.report(*begun(), output(0, b"hello\n"))
     return hand
+
+
+async def ran(one: Objects, outcome: Outcome = Outcome.SUCCESS) -> None:
+    """The next job is over."""
+    await (await took(one)).report(*ended(outcome))
 
 
 async def states(bench: Bench, build: UUID) -> dict[str, str]:
@@ -85,7 +77,7 @@ async def test_a_matrix_is_offered_at_once_under_its_names(bench: Bench, one: Ob
     await check(bench, build)
     for hand in hands:
         await hand.report(*ended())
-    await (await took(one)).report(*ended())
+    await ran(one)
     assert (await check(bench, build)).outcome == Outcome.SUCCESS
 
 
@@ -160,18 +152,18 @@ async def test_conditions_choose_what_runs_after_a_failure(bench: Bench, one: Ob
         "a: {STEPS}\n  b: {needs: a, STEPS}\n"
         "  c: {needs: a, if: failure(), STEPS}\n  d: {needs: b, if: always(), STEPS}",
     )
-    await (await took(one)).report(*ended(Outcome.FAILED))
+    await ran(one, Outcome.FAILED)
     assert await states(bench, build) == {"a": "failed", "b": "skipped", "c": "queued", "d": "queued"}
     for _ in range(2):
-        await (await took(one)).report(*ended())
+        await ran(one)
     found = await check(bench, build)
     assert (found.outcome, found.jobs[1].reason) == (Outcome.FAILED, "a is failure")
 
 
 async def test_a_failure_that_is_allowed_fails_nothing(bench: Bench, one: Objects) -> None:
     build = await started(bench, one, "a: {continue-on-error: true, STEPS}\n  b: {needs: a, STEPS}")
-    await (await took(one)).report(*ended(Outcome.FAILED))
-    await (await took(one)).report(*ended())
+    await ran(one, Outcome.FAILED)
+    await ran(one)
     found = await check(bench, build)
     assert (found.outcome, found.jobs[0].outcome) == (Outcome.SUCCESS, Outcome.FAILED)
 
@@ -197,7 +189,7 @@ async def test_combinations_beyond_the_most_at_a_time_wait_and_say_so(bench: Ben
     assert (await Hand(one).poll()).assignments == ()
     await first.report(*ended())
     assert [job.waiting for job in (await bench.builds.get(build)).jobs] == [None, None]
-    await (await took(one)).report(*ended())
+    await ran(one)
     assert (await check(bench, build)).outcome == Outcome.SUCCESS
 
 
@@ -280,7 +272,7 @@ class TestSecrets:
         await bench.secrets.set("KEY", "value", project=project, by="ann")
         build = await started(bench, one, self.NAMING, project=project)
         await bench.secrets.remove("KEY", project=project)
-        await (await took(one)).report(*ended())
+        await ran(one)
         found = await check(bench, build)
         assert (found.outcome, found.jobs[0].outcome) == (Outcome.ERRORED, Outcome.ERRORED)
         assert (found.reason or "").startswith("secret KEY is missing")
@@ -314,7 +306,7 @@ async def test_a_build_goes_on_after_it_was_forgotten(bench: Bench, one: Objects
     await evict(one.buddy(build))
     await first.report(*ended())
     await evict(one.buddy(build))
-    await (await took(one)).report(*ended())
+    await ran(one)
     await evict(one.buddy(build))
     last = await took(one)
     assert last.assignment.job.id == "b"
@@ -337,7 +329,7 @@ async def test_a_job_that_needs_what_is_not_built_in_fails_alone(bench: Bench, o
         "      steps: [{uses: actions/setup-python@v5}]}\n  b: {STEPS}",
     )
     assert await states(bench, build) == {"a.1": "failed", "a.2": "failed", "b": "queued"}
-    await (await took(one)).report(*ended())
+    await ran(one)
     found = await check(bench, build)
     reason = "actions/setup-python@v5 is not built in; do its work in a 'run' step"
     assert [job.reason.startswith(reason) for job in found.jobs if job.reason] == [True, True]

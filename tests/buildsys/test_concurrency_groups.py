@@ -6,12 +6,11 @@ Source: "Control the concurrency of workflows and jobs" in GitHub's documentatio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from objects_bench import Bench, Hand, Objects, begun, bench_on, ended, until
+from objects_bench import Bench, Hand, Objects, begun, ended, until
 
 from actors import Database
 from actors.testing import run_in_actor
@@ -29,18 +28,6 @@ DEPLOY = f"deploy: {{concurrency: Deploy, {STEPS}}}"
 
 
 @pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_on(database) as bench:
-        yield bench
-
-
-@pytest.fixture(params=[False, True], ids=["in memory", "evicted after every call"])
-async def one(bench: Bench, request: pytest.FixtureRequest) -> AsyncIterator[Objects]:
-    async with bench.nodes(paranoid=request.param) as nodes:
-        yield nodes.declared[0]
-
-
-@pytest.fixture
 async def project(bench: Bench) -> Project:
     return await bench.project(f"shop-{uuid4().hex[:8]}")
 
@@ -51,6 +38,13 @@ async def queued(bench: Bench, project: Project, jobs: str, *, whole: str = "", 
     workflow = decode_workflow(f"on: push\n{concurrency}jobs:\n  {jobs}\n", file="ci.yml")
     within = {CALLED: decode_workflow(f"on: workflow_call\njobs:\n  {called}\n", file=CALLED)} if called else {}
     return await bench.queue(project, workflow=workflow, called=within)
+
+
+async def queued_and_begun(bench: Bench, one: Objects, project: Project, jobs: str, *, called: str = "") -> UUID:
+    """A build of these jobs, which is past the queue: what of it may run does, and the rest waits."""
+    build = await queued(bench, project, jobs, called=called)
+    await has_begun(bench, one, build)
+    return build
 
 
 async def has_begun(bench: Bench, one: Objects, build: UUID) -> None:
@@ -72,7 +66,8 @@ async def says(bench: Bench, build: UUID, text: str | None) -> Build:
         found = await bench.builds.get(build)
         return found if found.jobs[0].waiting == text else None
 
-    return await until(holds)  # type: ignore[no-any-return]
+    found: Build = await until(holds)
+    return found
 
 
 async def places(bench: Bench) -> int:
@@ -82,8 +77,7 @@ async def places(bench: Bench) -> int:
 async def test_one_job_of_a_group_runs_at_a_time_and_the_next_says_for_whom_it_waits(
     bench: Bench, one: Objects, project: Project
 ) -> None:
-    first = await queued(bench, project, DEPLOY)
-    await has_begun(bench, one, first)
+    first = await queued_and_begun(bench, one, project, DEPLOY)
     hand = await took(one)
     second = await queued(bench, project, DEPLOY.replace("Deploy", "DEPLOY"))
     other = await queued(bench, await bench.project("other"), DEPLOY)
@@ -103,12 +97,11 @@ async def test_one_job_of_a_group_runs_at_a_time_and_the_next_says_for_whom_it_w
 
 
 async def test_of_those_that_wait_the_newest_stays(bench: Bench, one: Objects, project: Project) -> None:
-    builds = [await queued(bench, project, f"{DEPLOY}\n  after: {{needs: deploy, if: always(), {STEPS}}}")]
-    await has_begun(bench, one, builds[0])
+    after = f"after: {{needs: deploy, if: always(), {STEPS}}}"
+    builds = [await queued_and_begun(bench, one, project, f"{DEPLOY}\n  {after}")]
     hand = await took(one)
     for _ in range(2):
-        builds.append(await queued(bench, project, DEPLOY))
-        await has_begun(bench, one, builds[-1])
+        builds.append(await queued_and_begun(bench, one, project, DEPLOY))
     found = await bench.stopped(builds[1])
     assert (found.outcome, found.jobs[0].outcome) == (Outcome.CANCELED, Outcome.CANCELED)
     assert found.reason == "canceled by #3 / deploy, which is newer in the concurrency group 'deploy'"
@@ -123,8 +116,7 @@ async def test_all_wait_in_turn_where_the_group_has_a_queue(bench: Bench, one: O
     jobs = f"deploy: {{concurrency: {{group: deploy, queue: max}}, {STEPS}}}"
     builds = []
     for _ in range(4):
-        builds.append(await queued(bench, project, jobs))
-        await has_begun(bench, one, builds[-1])
+        builds.append(await queued_and_begun(bench, one, project, jobs))
     for build in builds:
         hand = await took(one)
         assert hand.assignment.build == build
@@ -140,8 +132,7 @@ async def test_a_full_queue_takes_no_more(
     jobs = f"deploy: {{concurrency: {{group: deploy, queue: max}}, {STEPS}}}"
     builds = []
     for _ in range(4):
-        builds.append(await queued(bench, project, jobs))
-        await has_begun(bench, one, builds[-1])
+        builds.append(await queued_and_begun(bench, one, project, jobs))
     found = await bench.stopped(builds[-1])
     assert (found.outcome, found.reason) == (
         Outcome.CANCELED,
@@ -153,11 +144,11 @@ async def test_a_full_queue_takes_no_more(
 async def test_the_newest_may_end_the_job_that_runs_and_waits_for_the_proof(
     bench: Bench, one: Objects, project: Project
 ) -> None:
-    first = await queued(bench, project, f"{DEPLOY}\n  test: {{{STEPS}}}")
-    await has_begun(bench, one, first)
+    first = await queued_and_begun(bench, one, project, f"{DEPLOY}\n  test: {{{STEPS}}}")
     hands = {(hand := await took(one)).assignment.job.id: hand for _ in range(2)}
-    second = await queued(bench, project, f"a: {{concurrency: {{group: deploy, cancel-in-progress: true}}, {STEPS}}}")
-    await has_begun(bench, one, second)
+    second = await queued_and_begun(
+        bench, one, project, f"a: {{concurrency: {{group: deploy, cancel-in-progress: true}}, {STEPS}}}"
+    )
     await until(lambda: _is_ordered(hands["deploy"]))
     assert not (await hands["test"].report()).cancel
     assert (await Hand(one).poll()).assignments == ()
@@ -173,8 +164,7 @@ async def test_the_newest_may_end_the_job_that_runs_and_waits_for_the_proof(
 
 
 async def test_builds_and_jobs_share_the_names(bench: Bench, one: Objects, project: Project) -> None:
-    job = await queued(bench, project, DEPLOY)
-    await has_begun(bench, one, job)
+    await queued_and_begun(bench, one, project, DEPLOY)
     hand = await took(one)
     whole = await queued(bench, project, f"a: {{{STEPS}}}", whole="deploy")
     await one.ring()
@@ -188,8 +178,7 @@ async def test_builds_and_jobs_share_the_names(bench: Bench, one: Objects, proje
     await hand.report(*ended())
     hand = await took(one)
     assert hand.assignment.build == whole
-    again = await queued(bench, project, DEPLOY)
-    await has_begun(bench, one, again)
+    again = await queued_and_begun(bench, one, project, DEPLOY)
     await says(bench, again, "waits for the concurrency group 'deploy', held by #2")
     await hand.report(*ended())
     assert (await took(one)).assignment.build == again
@@ -200,10 +189,8 @@ async def test_a_called_workflow_holds_its_group_from_its_first_job_to_its_last(
 ) -> None:
     called = f"x: {{{STEPS}}}\n  y: {{needs: x, {STEPS}}}\n  z: {{needs: y, if: false, {STEPS}}}"
     calling = f"call: {{concurrency: deploy, uses: ./{CALLED}}}\n  after: {{needs: call, {STEPS}}}"
-    first = await queued(bench, project, calling, called=called)
-    await has_begun(bench, one, first)
-    second = await queued(bench, project, DEPLOY)
-    await has_begun(bench, one, second)
+    await queued_and_begun(bench, one, project, calling, called=called)
+    second = await queued_and_begun(bench, one, project, DEPLOY)
     for job in ("call.x", "call.y"):
         hand = await took(one)
         assert hand.assignment.job.id == job
@@ -216,15 +203,14 @@ async def test_a_called_workflow_holds_its_group_from_its_first_job_to_its_last(
 async def test_a_called_workflow_that_loses_its_place_ends_as_a_whole(
     bench: Bench, one: Objects, project: Project
 ) -> None:
-    holder = await queued(bench, project, DEPLOY)
-    await has_begun(bench, one, holder)
+    await queued_and_begun(bench, one, project, DEPLOY)
     hand = await took(one)
     called = f"x: {{{STEPS}}}\n  y: {{needs: x, if: always(), {STEPS}}}"
-    second = await queued(bench, project, f"call: {{concurrency: deploy, uses: ./{CALLED}}}", called=called)
-    await has_begun(bench, one, second)
+    second = await queued_and_begun(
+        bench, one, project, f"call: {{concurrency: deploy, uses: ./{CALLED}}}", called=called
+    )
     await says(bench, second, "waits for the concurrency group 'deploy', held by #1 / deploy")
-    third = await queued(bench, project, DEPLOY)
-    await has_begun(bench, one, third)
+    third = await queued_and_begun(bench, one, project, DEPLOY)
     found = await bench.stopped(second)
     assert [(job.id, job.outcome) for job in found.jobs] == [
         ("call.x", Outcome.CANCELED),
@@ -255,7 +241,7 @@ async def test_nothing_waits_for_itself(bench: Bench, one: Objects, project: Pro
 
 async def test_two_holders_are_more_than_the_database_takes(bench: Bench, one: Objects, project: Project) -> None:
     for _ in range(2):
-        await has_begun(bench, one, await queued(bench, project, DEPLOY))
+        await queued_and_begun(bench, one, project, DEPLOY)
     await until(lambda: bench.database.pool.fetchval("SELECT bool_or(held) AND count(*) = 2 FROM group_places"))
     with pytest.raises(asyncpg.UniqueViolationError):
         await bench.database.pool.execute("UPDATE group_places SET held = true")
@@ -266,8 +252,7 @@ class TestEnds:
 
     async def test_a_cancel(self, bench: Bench, one: Objects, project: Project) -> None:
         build, hand = await self._holding(bench, one, project)
-        waiting = await queued(bench, project, DEPLOY)
-        await has_begun(bench, one, waiting)
+        waiting = await queued_and_begun(bench, one, project, DEPLOY)
         await one.buddy(waiting).cancel_build("ann")
         await one.buddy(build).cancel_build("ann")
         assert await places(bench) == 2, "the job still runs"
@@ -306,8 +291,7 @@ async def test_a_node_that_dies_takes_no_group_with_it(bench: Bench, project: Pr
         one, two = nodes.declared
         builds = []
         for _ in range(2):
-            builds.append(await queued(bench, project, DEPLOY))
-            await has_begun(bench, one, builds[-1])
+            builds.append(await queued_and_begun(bench, one, project, DEPLOY))
         hand = await took(one)
         await nodes.kill(one.node)
         hand.objects = two
@@ -325,8 +309,7 @@ async def test_a_group_that_was_given_just_before_the_end_is_told_after_it(
     async with bench.nodes() as nodes:
         builds = []
         for _ in range(2):
-            builds.append(await queued(bench, project, DEPLOY))
-            await has_begun(bench, nodes.declared[0], builds[-1])
+            builds.append(await queued_and_begun(bench, nodes.declared[0], project, DEPLOY))
         hand = await took(nodes.declared[0])
         await says(bench, builds[1], "waits for the concurrency group 'deploy', held by #1 / deploy")
     await database.pool.execute("DELETE FROM group_places WHERE held")

@@ -7,19 +7,13 @@ from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
-from objects_bench import Bench, Hand, Objects, begun, bench_on, ended, output
+from objects_bench import Bench, Hand, Objects, begun, ended, output
 
 from actors import Database
 from actors.testing import run_alarm
 from buildsys.core.build import Outcome, State
 from buildsys.errors import Forbidden, Unavailable
 from buildsys.store.tokens import Tokens
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_on(database) as bench:
-        yield bench
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ from archive_bench import (
     ring,
     whole,
 )
-from objects_bench import INSTALLATION, Bench, Objects, bench_on, until
+from objects_bench import INSTALLATION, Bench, Objects, until
 
-from actors import Database, Node, SystemClock
+from actors import Node, SystemClock
 from actors.testing import evict, run_in_actor
 from buildsys.adapters.files import FileBlobs
 from buildsys.core.archive import BadArchive
@@ -42,12 +42,6 @@ from buildsys.store.queries import QUERIES
 
 OLD = retention.STRAY + timedelta(hours=1)
 NEARLY = retention.STRAY - timedelta(hours=1)
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_on(database) as bench:
-        yield bench
 
 
 @pytest.fixture

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from archive_bench import ARCHIVING, Failing, archive_of, archived, build_log
-from objects_bench import Bench, bench_on
+from objects_bench import Bench
 
-from actors import Database
 from buildsys.adapters.files import FileBlobs
 from buildsys.core.logs import LogRecord
 from buildsys.objects import log_archive
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_on(database) as bench:
-        yield bench
 
 
 async def test_a_read_ends_with_its_share_of_bytes(

@@ -22,19 +22,12 @@ from archive_bench import (
     ring,
     whole,
 )
-from objects_bench import Bench, Objects, bench_on, until
+from objects_bench import Bench, Objects, until
 
-from actors import Database
 from buildsys.adapters.files import FileBlobs
 from buildsys.core.archive import SKIPPABLE, TRAILER, foot, read_page
 from buildsys.objects.log_archive import LogDeleted
 from buildsys.store.archives import Rules
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_on(database) as bench:
-        yield bench
 
 
 @pytest.fixture

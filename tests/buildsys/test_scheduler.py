@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import ClassVar
 from uuid import UUID
 
 import pytest
-from objects_bench import Bench, Hand, bench_on, until
+from objects_bench import Bench, Hand, until
 
 from actors import Database
 from actors.testing import FakeClock, run_in_actor
@@ -19,12 +18,6 @@ from buildsys.objects import scheduler
 from buildsys.objects.build_buddy import BuildBuddy
 from buildsys.objects.scheduler import Scheduler
 from buildsys.store.queries import QUERIES
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_on(database) as bench:
-        yield bench
 
 
 @pytest.fixture

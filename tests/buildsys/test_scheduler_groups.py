@@ -6,22 +6,13 @@ Source: "Control the concurrency of workflows and jobs" in GitHub's documentatio
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from uuid import UUID
 
-import pytest
-from objects_bench import Bench, Hand, bench_on, until
+from objects_bench import Bench, Hand, until
 
-from actors import Database
 from buildsys.core.build import Outcome, State
 from buildsys.core.definition import Workflow
 from buildsys.core.workflow_file import decode_workflow
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_on(database) as bench:
-        yield bench
 
 
 async def test_one_build_of_a_group_runs_at_a_time_and_the_next_says_for_whom_it_waits(bench: Bench) -> None:

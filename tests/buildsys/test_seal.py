@@ -9,9 +9,8 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 import zstandard
-from objects_bench import SEAL_KEY, Bench, Hand, Objects, begun, bench_on, ended, output, workflow_of
+from objects_bench import SEAL_KEY, Bench, Hand, Objects, begun, ended, output, workflow_of
 
-from actors import Database
 from actors.testing import evict, run_in_actor
 from buildsys.core.logs import END, LogChange, unfold
 from buildsys.core.seal import Chain, Verdict, Verifier
@@ -34,12 +33,6 @@ OVER = LogChange(kind=END, at=NOW)
 def lines_at(offset: int) -> LogChange:
     frame = zstandard.compress(b"one\n")
     return LogChange(kind="lines", at=NOW, job="a", step=1, source=(offset, offset + 4), frame=frame, size=4)
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_on(database) as bench:
-        yield bench
 
 
 @pytest.fixture
