@@ -45,8 +45,8 @@ async def start(session: Session, project: str, inputs: tuple[str, ...], follow:
     With --input only the first kind is meant, and with --workflow that one only. A value is a text, a number, true or
     false, or one of the choices, as the workflow says of the input; one that it does not have is refused.
 
-    With --follow the exit code is 0 success, 1 failed, 3 canceled, 4 timed out, 5 errored (the highest, where several
-    workflows match). Ctrl-C stops watching, not the build.
+    With --follow the exit code is 0 success, 1 failed, 3 canceled, 4 timed out, 5 could not be run (a missing secret,
+    no runner, or our fault); the highest, where several workflows match. Ctrl-C stops watching, not the build.
 
     \b
     Examples:

@@ -20,7 +20,7 @@ class State(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How something that is stopped ended: *failed* is the user's doing, *errored* is ours."""
+    """How something that is stopped ended: *failed* is the commit's doing; *errored* could not be run."""
 
     SUCCESS = "success"
     FAILED = "failed"

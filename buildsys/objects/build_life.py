@@ -177,11 +177,11 @@ class BuildLife:
                     self._order_end(job, now, reason=place.lost)
         self._settle(now)
 
-    def fail(self, now: datetime, reason: str) -> None:
-        """Something of ours went wrong: every job that is not over ends as errored."""
+    def fail(self, now: datetime, reason: str, outcome: Outcome = Outcome.ERRORED) -> None:
+        """Something went wrong for the whole build, mostly of ours: every job that is not over ends so."""
         self.reason, self.changes.build, self._has_failed = reason, True, True
         for job in list(self.jobs.values()):
-            self.lose_job(job, now, reason=reason)
+            self.stop_job(job, outcome, now, reason=reason)
 
     def take_changes(self) -> tuple[Changes, list[LogChange]]:
         """What is to be written, and what the log is to say, since the last call."""

@@ -22,7 +22,7 @@ LONGEST = 1000
 
 
 def refuse(life: BuildLife, now: datetime) -> None:
-    """End a queued build as errored, for the errors of its plan."""
+    """End a queued build as failed, for the errors of its plan: they are the commit's."""
     errors = life.plan.errors
     (job,) = life.jobs.values()
     job.steps[0] = StepLife(number=0, name=SETUP)
@@ -42,7 +42,7 @@ def refuse(life: BuildLife, now: datetime) -> None:
         StepStopped(step=0, outcome=Outcome.FAILED, exit_code=None, at=now, end=len(text)),
     ):
         life.apply(job, item, now)
-    life.fail(now, "\n".join(_first(errors, SHOWN)))
+    life.fail(now, "\n".join(_first(errors, SHOWN)), Outcome.FAILED)
 
 
 def _first(errors: tuple[str, ...], count: int) -> list[str]:

@@ -156,10 +156,10 @@ async def test_a_wrong_file_is_a_build_that_says_so(system: System, repository: 
     repository.commit({FILE: "on: push\njobs:\n  a:\n    runs-on: linux\n    stops: []\n", OTHER: PUSH})
     await system.add_project("demo", str(repository.path))
     ended = await buildsys("build", "start", "demo", "--follow")
-    assert ended.code == 5
+    assert ended.code == 1
     assert f"{FILE}:5:5: jobs.a.stops: unknown key; did you mean 'steps'?" in ended.text
     outcomes = {build["workflow"]: build["outcome"] for build in await system.builds("demo")}
-    assert outcomes == {FILE: "errored", OTHER: "success"}
+    assert outcomes == {FILE: "failed", OTHER: "success"}
 
 
 async def test_a_schedule_comes_once_though_the_server_was_killed_before(

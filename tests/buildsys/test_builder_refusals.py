@@ -1,4 +1,4 @@
-"""Workflow files that are wrong: each is an errored build, and the others of its commit are built."""
+"""Workflow files that are wrong: each is a failed build, and the others of its commit are built."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_a_wrong_file_ends_only_itself(inbox: Inbox) -> None:
     assert sorted(builds) == [FILE, WRONG]
     assert [job.id for job in builds[FILE].jobs] == ["a"]
     outcome, reason, printed = await errors(inbox, builds[WRONG])
-    assert outcome == "errored"
+    assert outcome == "failed"
     assert reason.splitlines()[0] == f"{WRONG}:3:3: jobs.a: missing 'steps'"
     assert f"{WRONG}:5:5: jobs.a.step: unknown key; did you mean 'steps'?" in reason.splitlines()
     assert any("jobs.b.needs" in line for line in reason.splitlines())
@@ -62,7 +62,7 @@ async def test_the_setup_of_such_a_build_has_failed(inbox: Inbox) -> None:
     build = (await pushed(inbox, {WRONG: "on: push\njobs: []"}))[WRONG]
     await errors(inbox, build)
     (job,) = (await inbox.bench.builds.get(build.id)).jobs
-    assert (job.name, job.outcome) == ("Workflow file", "errored")
+    assert (job.name, job.outcome) == ("Workflow file", "failed")
     assert [(step.name, step.outcome) for step in job.steps] == [("Set up job", "failed")]
     verdict = await inbox.bench.verification().verify(build.id)
     assert (verdict.state, verdict.faults, verdict.missing) == ("complete", (), ())
@@ -75,7 +75,7 @@ async def test_the_setup_of_such_a_build_has_failed(inbox: Inbox) -> None:
 async def test_what_cannot_be_read_at_all_is_heard_of_on_a_push(inbox: Inbox, text: str) -> None:
     build = (await pushed(inbox, {WRONG: text}))[WRONG]
     outcome, reason, _ = await errors(inbox, build)
-    assert outcome == "errored"
+    assert outcome == "failed"
     assert reason.startswith(f"{WRONG}:")
 
 
@@ -97,7 +97,7 @@ async def test_a_called_workflow_that_is_missing_or_wrong_is_the_callers_error(i
     caller = f"on: push\njobs: {{b: {{uses: ./{CALLED}}}}}"
     build = (await pushed(inbox, {FILE: caller}))[FILE]
     missing = f"{FILE}: jobs.b.uses: there is no workflow {CALLED!r} at this commit"
-    assert (await errors(inbox, build))[:2] == ("errored", missing)
+    assert (await errors(inbox, build))[:2] == ("failed", missing)
     wrong = "on: workflow_call\njobs: {a: {runs-on: linux}}"
     builds = await pushed(inbox, {FILE: caller, CALLED: wrong, WRONG: WORKFLOW})
     assert sorted(builds) == [FILE, WRONG]
@@ -111,7 +111,7 @@ async def test_a_called_workflow_that_is_missing_or_wrong_is_the_callers_error(i
 async def test_an_expression_that_fails_only_when_it_is_planned(inbox: Inbox) -> None:
     text = "on: push\nrun-name: '${{ fromJSON(github.event.after) }}'\n" + JOB
     outcome, reason, _ = await errors(inbox, (await pushed(inbox, {FILE: text}))[FILE])
-    assert outcome == "errored"
+    assert outcome == "failed"
     assert reason.startswith(f"{FILE}: run-name: ")
 
 
