@@ -20,7 +20,7 @@ class Result(StrEnum):
 
 
 class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended; one that timed out or was lost is a failure.
+    """How a job ended; one that timed out is cancelled, one that was lost is a failure.
 
     `order` tells which of several ended last: when that was, in any unit.
     """

@@ -16,10 +16,11 @@ WORST_FIRST = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.CANCELED, Outcome.FAI
 def outcome_of(result: Result, jobs: Collection[JobLife], stopping: Outcome | None) -> Outcome:
     """The outcome of a build at the end of its course, which had the `result`; `stopping` is how it was ordered to end.
 
-    What may fail does not count, nor what ended because another combination failed.
+    What may fail does not count, nor what ended because another combination failed. A job whose time was up is not
+    taken for one that somebody canceled, though for the jobs that need it both are cancelled.
     """
     if result == Result.CANCELLED or (result != Result.FAILURE and any(job.reason == CANCELLED for job in jobs)):
-        return Outcome.CANCELED
+        return Outcome.TIMED_OUT if any(job.outcome == Outcome.TIMED_OUT for job in jobs) else Outcome.CANCELED
     if result != Result.FAILURE:
         return Outcome.SUCCESS if result == Result.SUCCESS else Outcome.SKIPPED
     return worst(job for job in jobs if not job.is_tolerated and (stopping or not _failed_fast(job)))

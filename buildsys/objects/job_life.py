@@ -23,6 +23,7 @@ WITHIN = 1001
 _RESULTS = {
     Outcome.SUCCESS: Result.SUCCESS,
     Outcome.CANCELED: Result.CANCELLED,
+    Outcome.TIMED_OUT: Result.CANCELLED,
     Outcome.SKIPPED: Result.SKIPPED,
 }
 
@@ -105,7 +106,7 @@ class JobLife:
 
     @property
     def result(self) -> Result | None:
-        """How it ended, in GitHub's words, which have one for all that is neither success nor cancel nor skipped."""
+        """How it ended, in GitHub's words; there a job at its own time limit is cancelled, too."""
         return None if self.outcome is None else _RESULTS.get(self.outcome, Result.FAILURE)
 
     @property

@@ -109,16 +109,17 @@ TIMED_OUT = """
       - run: echo always
         if: always()
   b: {needs: a, runs-on: linux, steps: [{run: 'echo not this'}]}
-  c: {needs: a, if: failure(), runs-on: linux, steps: [{run: 'echo a is ${{ needs.a.result }}'}]}
+  c: {needs: a, if: always(), runs-on: linux, steps: [{run: 'echo a is ${{ needs.a.result }}'}]}
+  d: {needs: a, if: failure(), runs-on: linux, steps: [{run: 'echo not this'}]}
 """
 
 
-async def test_a_job_whose_time_is_up_has_failed_for_the_others(system: System, repository: Repository) -> None:
+async def test_a_job_whose_time_is_up_is_cancelled_for_the_others(system: System, repository: Repository) -> None:
     build = await started(system, repository, TIMED_OUT)
     found = await system.stopped(build)
-    assert ends(found) == {"a": "timed_out", "b": "skipped", "c": "success"}
+    assert ends(found) == {"a": "timed_out", "b": "skipped", "c": "success", "d": "skipped"}
     assert steps(found, "a") == ["timed_out", "skipped", "success"]
-    assert (await system.text(build, job="c", step=1)) == b"a is failure\n"
+    assert (await system.text(build, job="c", step=1)) == b"a is cancelled\n"
     assert (found["jobs"][0]["time_limit"], found["jobs"][1]["time_limit"]) == (6.0, 1200.0)
     assert (found["outcome"], found["reason"]) == ("timed_out", "the job's time limit of 6 s was reached")
 

@@ -54,6 +54,30 @@ def test_a_job_that_may_fail_fails_nothing() -> None:
     assert (life.outcome, life.reason) == (Outcome.SUCCESS, None)
 
 
+def test_a_job_whose_time_is_up_is_cancelled_for_the_others_and_the_build_has_timed_out() -> None:
+    """Workflow syntax, timeout-minutes: GitHub cancels a job that takes longer."""
+    life = driven("a: {}\nb: {needs: a, if: failure()}\nc: {needs: a, if: needs.a.result == 'cancelled' && always()}")
+    run(life, "a", Outcome.TIMED_OUT)
+    assert life.jobs["b"].outcome == Outcome.SKIPPED
+    run(life, "c")
+    assert (life.state, life.outcome) == (State.STOPPED, Outcome.TIMED_OUT)
+
+
+@pytest.mark.parametrize(
+    ("combinations", "expected"),
+    [
+        ((Outcome.SUCCESS, Outcome.TIMED_OUT), Outcome.TIMED_OUT),
+        ((Outcome.FAILED, Outcome.TIMED_OUT), Outcome.TIMED_OUT),
+        ((Outcome.TIMED_OUT, Outcome.ERRORED), Outcome.ERRORED),
+    ],
+)
+def test_a_build_with_a_combination_whose_time_was_up(combinations: tuple[Outcome, Outcome], expected: Outcome) -> None:
+    life = driven("a: {strategy: {fail-fast: false, matrix: {x: [1, 2]}}}")
+    for id, outcome in zip(("a.1", "a.2"), combinations, strict=True):
+        run(life, id, outcome)
+    assert life.outcome == expected
+
+
 def test_a_job_that_cannot_be_planned_fails_with_the_key_that_is_to_blame() -> None:
     life = driven("a: {strategy: {matrix: \"${{ fromJSON('[1]') }}\"}}")
     assert (life.state, life.outcome) == (State.STOPPED, Outcome.FAILED)
