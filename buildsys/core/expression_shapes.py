@@ -17,7 +17,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """What a value can be: anything where `kind` is None.
 
     An object has the properties `names`, and others of the shape `rest` if there is one. An array has items of the
-    shape `item`; `filtered` is one that `*` made.
+    shape `item`; `filtered` is one that `*` made. A text with `strangers` has that property in it, which they write.
     """
 
     kind: Kind | None = None
@@ -25,6 +25,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     rest: Shape | None = None
     item: Shape | None = None
     filtered: bool = False
+    strangers: str = ""
 
 
 ANY = Shape()

@@ -7,41 +7,33 @@ Sources: "Script injections" in GitHub's security guides and the list of context
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
+from buildsys.core.expression_shapes import Shape
 from buildsys.core.expression_tree import Both, Call, Compare, Either, Index, Node, Not, Text
 from buildsys.core.expressions import Reference, references
 
-_UNTRUSTED = tuple(
-    tuple(path.split("."))
-    for path in (
-        "github.head_ref",
-        "github.event.comment.body",
-        "github.event.commits.*.author.email",
-        "github.event.commits.*.author.name",
-        "github.event.commits.*.message",
-        "github.event.discussion.body",
-        "github.event.discussion.title",
-        "github.event.head_commit.author.email",
-        "github.event.head_commit.author.name",
-        "github.event.head_commit.message",
-        "github.event.issue.body",
-        "github.event.issue.title",
-        "github.event.pages.*.page_name",
-        "github.event.pull_request.body",
-        "github.event.pull_request.head.label",
-        "github.event.pull_request.head.ref",
-        "github.event.pull_request.head.repo.default_branch",
-        "github.event.pull_request.title",
-        "github.event.review.body",
-        "github.event.review_comment.body",
-        "github.event.workflow_run.head_branch",
-        "github.event.workflow_run.head_commit.author.email",
-        "github.event.workflow_run.head_commit.author.name",
-        "github.event.workflow_run.head_commit.message",
-    )
+_WRITTEN = frozenset(
+    {
+        *("body", "default_branch", "email", "head_ref", "label", "message", "name", "page_name", "ref", "title"),
+        *("display_title", "head_branch"),
+    }
 )
-"""`*` is any item of a list."""
+"""How what strangers write is called under github.event: the names that GitHub's guide gives, and two like them."""
+
+_HOLDERS = frozenset(
+    {
+        *("event", "comment", "commits", "discussion", "head_commit", "issue", "labels", "milestone", "pages"),
+        *("pull_request", "release", "review", "review_comment", "workflow_run", "author", "committer", "head", "repo"),
+        "user",
+    }
+)
+"""What has such properties, taken as a whole: by toJSON, say."""
+
+_OWN = frozenset({"base", "inputs", "organization", "repository"})
+"""Parts of an event that only those who own the repository, or may write to it, choose."""
 
 _HARMLESS = frozenset({"contains", "startsWith", "endsWith", "hashFiles", "success", "always", "cancelled", "failure"})
 """Functions whose value holds nothing of their arguments."""
@@ -53,12 +45,20 @@ DIRECTORY = "says in which folder the script runs: write the folder itself here"
 """What comes of a text at a place, and what to do instead."""
 
 
-def untrusted(node: Node, becomes: str) -> Iterator[tuple[int, str]]:
-    """Where a template takes in what strangers write, and what to say of it; `becomes` is what comes of the text."""
+class Stranger(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an expression takes in what strangers write; `origin` is the property that it comes from."""
+
+    at: int
+    origin: str
+    said: str
+
+
+def strangers(node: Node, env: Mapping[str, Shape]) -> Iterator[Stranger]:
+    """All that the value of a template has of strangers; `env` is what is known of variables by their names."""
     for value in _values(node):
         for reference in references(value):
-            if path := _stranger(reference):
-                yield reference.at, f"{path} is written by strangers and {becomes}"
+            if found := _stranger(reference, env):
+                yield found
 
 
 def _values(node: Node) -> Iterator[Node]:
@@ -84,12 +84,20 @@ def _values(node: Node) -> Iterator[Node]:
             yield node
 
 
-def _stranger(reference: Reference) -> str | None:
-    """The untrusted property that a reference is, is a part of, or has in it."""
-    if reference.path[0] != "github":
-        return None
-    path = [None if name is None else name.lower() for name in reference.path]
-    for wanted in _UNTRUSTED:
-        if all(name in (None, known) or known == "*" for name, known in zip(path, wanted, strict=False)):
-            return ".".join(wanted)
+def _stranger(reference: Reference, env: Mapping[str, Shape]) -> Stranger | None:
+    context, *names = reference.path
+    path = ["*" if name is None or name.isdecimal() else name.lower() for name in names]
+    shown = ".".join((context, *path))
+    if context == "env" and len(names) == 1 and (name := names[0]) in env and (origin := env[name].strangers):
+        return Stranger(at=reference.at, origin=origin, said=f"env.{name} holds what strangers write ({origin})")
+    while path[-1:] == ["*"]:
+        path.pop()
+    if context == "github" and (path == ["head_ref"] or (_is_of_event(path) and path[-1] in _WRITTEN)):
+        return Stranger(at=reference.at, origin=shown, said=f"{shown} is written by strangers")
+    if context == "github" and (not path or (_is_of_event(path) and path[-1] in _HOLDERS)):
+        return Stranger(at=reference.at, origin=shown, said=f"{shown} holds what strangers write")
     return None
+
+
+def _is_of_event(path: Sequence[str]) -> bool:
+    return path[:1] in (["event"], ["*"]) and _OWN.isdisjoint(path)

@@ -103,13 +103,14 @@ class _StepReader:
 
     def read(self, lines: dict[str, int]) -> Step:
         reader, fields = self._reader, self._fields
+        env = reader.variables(fields.get("env"), place=self._place("env"))
         action = self._action()
         return Step(
             action=action,
             id=(read_id(reader, fields["id"], lines=lines) or None) if "id" in fields else None,
             name=reader.optional(fields, "name", place=self._place("name")),
             condition=reader.condition(fields.get("if"), place=self._place("if")),
-            env=reader.variables(fields.get("env"), place=self._place("env")),
+            env=env,
             continue_on_error=reader.switch(fields.get("continue-on-error"), place=self._place("continue-on-error")),
             timeout_minutes=reader.amount(
                 fields.get("timeout-minutes"), place=self._place("timeout-minutes"), above=0, to=MAX_MINUTES

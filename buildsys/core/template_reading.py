@@ -14,7 +14,7 @@ from collections.abc import Sequence as Series
 import msgspec
 
 from buildsys.core.definition import Amount, Environment, Switch, Template, Tree
-from buildsys.core.expression_shapes import ANY, CONTEXT_SHAPES, Shape, closed, opened
+from buildsys.core.expression_shapes import ANY, CONTEXT_SHAPES, TEXT, Shape, closed, opened
 from buildsys.core.expression_tokens import MAX_LENGTH, OPEN
 from buildsys.core.expression_tree import Problem, Text
 from buildsys.core.expressions import (
@@ -28,7 +28,7 @@ from buildsys.core.expressions import (
     references,
 )
 from buildsys.core.findings import Rule
-from buildsys.core.injection import untrusted
+from buildsys.core.injection import strangers
 from buildsys.core.uses import Use, use_of
 from buildsys.core.yaml_places import Lines, indexes
 from buildsys.core.yaml_reading import VARIABLE_NAME, Field, Reader, kind
@@ -41,6 +41,9 @@ SECRETS = "a job gets only the secrets it names: write secrets.NAME"
 
 _PATIENCE = 300
 """Errors in a file beyond which no expression is read, and warnings beyond which none is looked for: it costs time."""
+
+_OF_STEPS = frozenset({"env", "jobs.<job_id>.env", "jobs.<job_id>.steps.env", "runs.steps.env"})
+"""Where the variables are set that steps see."""
 
 _KNOWN = 100
 """Properties of a context beyond which they are taken as unknown."""
@@ -77,9 +80,10 @@ class TemplateReader(Reader):
         It is empty only after an error, or where it may be. What strangers write must not be in one that
         `becomes` something of `injection`.
         """
-        text = self._written(field, expected=expected, empty=empty)
-        if OPEN in text and (node := self._parsed(field, text, place=place)) and becomes:
-            found = [Problem(at=at, message=message) for at, message in untrusted(node, becomes)]
+        text, node = self._template(field, place=place, expected=expected, empty=empty)
+        if node is not None and becomes:
+            known = self.scope["env"].names
+            found = [Problem(at=one.at, message=f"{one.said} and {becomes}") for one in strangers(node, known)]
             self._problems(field, found, Rule.INJECTION)
         return text
 
@@ -140,13 +144,20 @@ class TemplateReader(Reader):
             return {}
         if is_expression(field):
             return self.expression(field, place=place, expected="a mapping of variables or one ${{ }}")
-        found = {}
+        around = self.scope["env"].names
+        found, shapes = {}, {}
         for variable in self.entries(field.value, field.path, expected="a mapping of variables"):
             if not VARIABLE_NAME.fullmatch(variable.name):
                 expected = "a variable's name is letters, digits, _, - and ., and begins with a letter or _"
                 self.error(variable.key, variable.path, expected)
             expected = "a text, a number, true or false"
-            found[variable.name] = self.template(variable, place=place, expected=expected, empty=True)
+            text, node = self._template(variable, place=place, expected=expected, empty=True)
+            found[variable.name] = text
+            origin = next((one.origin for one in strangers(node, around)), "") if node else ""
+            shapes[variable.name] = msgspec.structs.replace(TEXT, strangers=origin)
+        if place in _OF_STEPS:
+            known = {**around, **shapes}
+            self.scope["env"] = opened(TEXT, known if len(known) <= _KNOWN else {})
         return found
 
     def tree(self, field: Field, *, place: str) -> Tree:
@@ -176,6 +187,11 @@ class TemplateReader(Reader):
                 return
             problems = check_types(pending.node, pending.scope, condition=pending.condition)
             self._problems(pending.field, problems, Rule.TYPE)
+
+    def _template(self, field: Field, *, place: str, expected: str, empty: bool) -> tuple[Template, Node | None]:
+        """A text, and what it is as a tree where it has expressions that can be read."""
+        text = self._written(field, expected=expected, empty=empty)
+        return text, self._parsed(field, text, place=place) if OPEN in text else None
 
     def _written(self, field: Field, *, expected: str, empty: bool) -> str:
         if not isinstance(field.value, Scalar):

@@ -124,6 +124,7 @@ def _read_workflow(reader: TemplateReader, whole: Field, file: str) -> Workflow:
         reader.error(fields["steps"].key, "steps", "cannot stand beside 'jobs'; write them into a job")
     on = _read_on(reader, fields)
     reader.scope["inputs"] = _inputs_shape(on)
+    env = reader.variables(fields.get("env"), place="env")
     jobs = _read_short(reader, fields["steps"]) if short else _read_jobs(reader, fields.get("jobs"))
     reader.scope["jobs"] = properties({id: job_shape(job) for id, job in jobs.items()})
     if "description" in fields:
@@ -134,7 +135,7 @@ def _read_workflow(reader: TemplateReader, whole: Field, file: str) -> Workflow:
         on=on,
         jobs=jobs,
         run_name=reader.optional(fields, "run-name", place="run-name"),
-        env=reader.variables(fields.get("env"), place="env"),
+        env=env,
         defaults=read_defaults(reader, fields["defaults"], place=None) if "defaults" in fields else Defaults(),
         concurrency=read_concurrency(reader, fields["concurrency"], place="concurrency")
         if "concurrency" in fields

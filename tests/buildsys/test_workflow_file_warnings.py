@@ -101,6 +101,8 @@ UNREACHABLE: Table = {
     ],
 }
 
+TITLE = "github.event.pull_request.title"
+
 INJECTION: Table = {
     "a title is written by strangers": [
         (step("run: 'echo ${{ ‸github.event.issue.title }}'"), "github.event.issue.title is written by strangers"),
@@ -111,12 +113,45 @@ INJECTION: Table = {
         (step("run: 'echo ${{ ‸github.event.commits[0].message }}'"), "github.event.commits.*.message"),
         (step("run: 'echo ${{ join(‸github.event.commits.*.message) }}'"), "github.event.commits.*.message"),
         (step("run: 'echo ${{ ‸github.event.pages[github.run_id].page_name }}'"), "github.event.pages.*.page_name"),
-        (step("run: 'echo ${{ toJSON(‸github.event.head_commit) }}'"), "github.event.head_commit.author.email"),
-        (step("run: 'echo ${{ toJSON(‸github) }}'"), "github.head_ref is written by strangers"),
+        (step("run: 'echo ${{ toJSON(‸github.event.head_commit) }}'"), "github.event.head_commit holds what"),
+        (step("run: 'echo ${{ toJSON(‸github.event) }}'"), "github.event holds what strangers write and becomes part"),
+        (step("run: 'echo ${{ toJSON(‸github.event.commits) }}'"), "github.event.commits holds what strangers write"),
+        (step("run: 'echo ${{ toJSON(‸github) }}'"), "github holds what strangers write"),
+        (step("run: 'echo ${{ ‸github.event[vars.X] }}'"), "github.event.* holds what strangers write"),
         (step("run: 'echo ${{ ‸github.head_ref || github.ref_name }}'"), "github.head_ref"),
         (step("run: 'echo ${{ github.ref && ‸github.head_ref }}'"), "github.head_ref"),
         (step("run: 'echo ${{ format(''{0}'', ‸github.head_ref) }}'"), "github.head_ref"),
         (step("run: 'echo ${{ case(true, ‸github.head_ref, 1) }}'"), "github.head_ref"),
+    ],
+    "it ends with a name that what strangers write has": [
+        (step(f"run: 'echo ${{{{ ‸github.event.{path} }}}}'"), f"github.event.{path} is written by strangers")
+        for path in (
+            "workflow_run.display_title",
+            "workflow_run.head_branch",
+            "label.name",
+            "milestone.title",
+            "pull_request.milestone.title",
+            "pull_request.head.repo.default_branch",
+            "issue.user.email",
+            "head_commit.committer.name",
+            "release.name",
+            "release.body",
+        )
+    ],
+    "a variable in ${{ }} is as what it was made of": [
+        (step(f"run: 'echo ${{{{ ‸env.T }}}}', env: {{T: 'x ${{{{ {TITLE} }}}}'}}"), f"what strangers write ({TITLE})"),
+        (
+            job(f"env: {{T: '${{{{ {TITLE} }}}}'}}, defaults: {{run: {{working-directory: '${{{{ ‸env.T }}}}'}}}}"),
+            f"env.T holds what strangers write ({TITLE}) and says in which folder",
+        ),
+        (
+            step("run: 'echo ${{ ‸env.T }}'") + f"env: {{T: '${{{{ {TITLE} }}}}'}}\n",
+            f"env.T holds what strangers write ({TITLE}) and becomes part of the script",
+        ),
+        (
+            step("run: 'echo ${{ ‸env.U }}', env: {U: '${{ env.T }}'}") + f"env: {{T: '${{{{ {TITLE} }}}}'}}\n",
+            f"env.U holds what strangers write ({TITLE})",
+        ),
     ],
     "it says how a script is run": [
         (step("run: x, working-directory: 'src/${{ ‸github.head_ref }}'"), "says in which folder the script runs"),
@@ -126,6 +161,13 @@ INJECTION: Table = {
 }
 
 QUIET = [
+    step("run: 'echo ${{ env.T }}', env: {T: x}") + f"env: {{T: '${{{{ {TITLE} }}}}'}}\n",
+    step("run: 'echo ${{ env.t }} ${{ env.OTHER }} $T'") + f"env: {{T: '${{{{ {TITLE} }}}}'}}\n",
+    job(),
+    job(f"container: {{image: i, env: {{T: '${{{{ {TITLE} }}}}'}}}}").replace("run: x", "run: '${{ env.T }}'"),
+    step("run: 'echo ${{ github.event.repository.name }} ${{ github.event.repository.default_branch }}'"),
+    step("run: 'echo ${{ github.event.inputs.name }} ${{ github.event.pull_request.base.ref }}'"),
+    step("run: 'echo ${{ toJSON(github.event.repository) }} ${{ github.event.pull_request.number }}'"),
     job("container: {image: i, options: '--cpus 1 ${{ matrix.options }}'}, strategy: {matrix: {options: [x]}}"),
     job("services: {db: {image: i, options: --health-cmd 'pg_isready -q' --health-interval 10s --entrypoint x}}"),
     step("run: 'echo ${{ github.head_ref == ''x'' }}'"),
