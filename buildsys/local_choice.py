@@ -17,7 +17,7 @@ from buildsys.core.called_workflows import gather
 from buildsys.core.definition import Workflow
 from buildsys.core.event_kinds import CALL, DISPATCH, KINDS, PUSH
 from buildsys.core.events import Event, match
-from buildsys.core.inputs import inputs_of
+from buildsys.core.inputs import inputs_of, with_inputs
 from buildsys.core.workflow_file import decode_workflow
 from buildsys.errors import Invalid, WorkflowError
 from buildsys.lint import workflows
@@ -154,7 +154,8 @@ def _chosen(
     except Invalid as error:
         raise Invalid(f"{workflow.path}: {error}") from None
     wanted = with_needed(workflow, jobs)
-    return Chosen(workflow=wanted, called=gather(wanted, find), event=event, inputs=inputs, note=note)
+    called = gather(wanted, find)
+    return Chosen(workflow=wanted, called=called, event=with_inputs(event, inputs), inputs=inputs, note=note)
 
 
 def with_needed(workflow: Workflow, jobs: Collection[str]) -> Workflow:

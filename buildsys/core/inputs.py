@@ -43,6 +43,17 @@ def inputs_of(event: Event, inputs: Mapping[str, Input]) -> dict[str, Value]:
     return _values(given, inputs, written=True, default=lambda default: default)
 
 
+def with_inputs(event: Event, inputs: Mapping[str, Value]) -> Event:
+    """A dispatch whose payload has these inputs, of which each is a text there; any other event is as it was.
+
+    Source: "`inputs` context" in GitHub's contexts reference, which has the two differ in their types alone.
+    """
+    if event.name != DISPATCH:
+        return event
+    texts = {name: to_text(value) for name, value in inputs.items()}
+    return msgspec.structs.replace(event, payload={**event.payload, "inputs": texts})
+
+
 def call_inputs(
     given: Mapping[str, Value], inputs: Mapping[str, Input], contexts: Mapping[str, Value]
 ) -> dict[str, Value]:

@@ -13,7 +13,7 @@ from buildsys.core.contexts import BuildFacts, build_contexts
 from buildsys.core.definition import Events, Filter, Workflow
 from buildsys.core.event_kinds import DISPATCH, PULL_REQUEST, PUSH
 from buildsys.core.events import BRANCHES, TAGS, Event, match
-from buildsys.core.inputs import inputs_of
+from buildsys.core.inputs import inputs_of, with_inputs
 from buildsys.core.planning import BuildPlan, PlanSettings, plan_build, refuse_build
 from buildsys.core.workflow_file import examine_workflow
 from buildsys.errors import Invalid, WorkflowError
@@ -117,6 +117,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
             inputs = inputs_of(event, workflow.on.dispatch)
         except Invalid as error:
             raise Invalid(f"{path}: {error}") from None
+        event = with_inputs(event, inputs)
         try:
             called = gather(workflow, self._callable)
         except WorkflowError as error:

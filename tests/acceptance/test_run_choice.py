@@ -23,7 +23,8 @@ on:
 jobs:
   release:
     runs-on: ubuntu-latest
-    steps: [{run: 'echo "${{ inputs.level }} ${{ inputs.fast && 1 || 0 }} $GITHUB_REF"'}]
+    steps:
+      - run: echo "${{ inputs.level }} ${{ inputs.fast && 1 || 0 }} ${{ github.event.inputs.fast || '-' }} $GITHUB_REF"
 """
 CALLED = "on: workflow_call\njobs: {inner: {runs-on: ubuntu-latest, steps: [{run: 'true'}]}}\n"
 
@@ -41,8 +42,9 @@ def place(tmp_path: Path) -> Place:
     [
         (["--job", "test"], "push  refs/heads/main"),
         (["checks", "-j", "test", "--event", "pull_request"], "pull_request 1 refs/pull/1/merge"),
-        (["release.yml", "--input", "level=high", "-i", "fast=true"], "high 1 refs/heads/main"),
-        (["release", "--payload", "-"], " 0 refs/tags/v1"),
+        (["release.yml", "--input", "level=high", "-i", "fast=true"], "high 1 true refs/heads/main"),
+        (["release.yml", "--input", "level=low"], "low 0 false refs/heads/main"),
+        (["release", "--payload", "-"], " 0 - refs/tags/v1"),
     ],
 )
 async def test_workflows_events_and_payloads(place: Place, arguments: list[str], said: str) -> None:

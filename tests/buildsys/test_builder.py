@@ -164,6 +164,14 @@ class TestStarts:
         assert plan.contexts["github"]["event"]["inputs"] == {"level": "high", "dry": "true"}
         assert plan.contexts["github"]["actor"] == "ann"
 
+    async def test_have_all_inputs_in_their_event_as_texts(self, inbox: Inbox) -> None:
+        inputs = "lvl: {default: b}, dry: {type: boolean, default: true}, count: {type: number, default: 3}, note: {}"
+        inbox.repository.commit({FILE: f"on: {{workflow_dispatch: {{inputs: {{{inputs}}}}}}}\n{JOB}"})
+        (build,) = await self.start(inbox, count="4")
+        contexts = (await plan_of(inbox, build.id)).contexts
+        assert contexts["inputs"] == {"lvl": "b", "dry": True, "count": 4, "note": ""}
+        assert contexts["github"]["event"]["inputs"] == {"lvl": "b", "dry": "true", "count": "4", "note": ""}
+
     async def test_are_a_push_to_the_other_workflows(self, inbox: Inbox) -> None:
         push = ".github/workflows/push.yml"
         inbox.repository.commit({FILE: f"{self.DISPATCH}\n{JOB}", push: f"on: push\n{JOB}"})
