@@ -85,11 +85,11 @@ def _values(node: Node) -> Iterator[Node]:
 
 
 def _stranger(reference: Reference, env: Mapping[str, Shape]) -> Stranger | None:
-    context, *names = reference.path
-    path = ["*" if name is None or name.isdecimal() else name.lower() for name in names]
+    context, *names = ("*" if name is None or name.isdecimal() else name for name in reference.path)
+    if context == "env" and len(names) == 1 and names[0] in env and (origin := env[names[0]].strangers):
+        return Stranger(at=reference.at, origin=origin, said=f"env.{names[0]} holds what strangers write ({origin})")
+    path = [name.lower() for name in names]
     shown = ".".join((context, *path))
-    if context == "env" and len(names) == 1 and (name := names[0]) in env and (origin := env[name].strangers):
-        return Stranger(at=reference.at, origin=origin, said=f"env.{name} holds what strangers write ({origin})")
     while path[-1:] == ["*"]:
         path.pop()
     if context == "github" and (path == ["head_ref"] or (_is_of_event(path) and path[-1] in _WRITTEN)):

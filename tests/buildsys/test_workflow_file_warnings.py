@@ -163,7 +163,6 @@ INJECTION: Table = {
 QUIET = [
     step("run: 'echo ${{ env.T }}', env: {T: x}") + f"env: {{T: '${{{{ {TITLE} }}}}'}}\n",
     step("run: 'echo ${{ env.t }} ${{ env.OTHER }} $T'") + f"env: {{T: '${{{{ {TITLE} }}}}'}}\n",
-    job(),
     job(f"container: {{image: i, env: {{T: '${{{{ {TITLE} }}}}'}}}}").replace("run: x", "run: '${{ env.T }}'"),
     step("run: 'echo ${{ github.event.repository.name }} ${{ github.event.repository.default_branch }}'"),
     step("run: 'echo ${{ github.event.inputs.name }} ${{ github.event.pull_request.base.ref }}'"),
