@@ -63,17 +63,16 @@ class GitFetch:
             await self._init(source, folder, home)
             if revision.depth == 0:
                 await self._fetch(source, folder, home, "", BRANCHES, TAGS)
-            elif revision.tags:
-                await self._fetch(source, folder, home, f"--depth={revision.depth}", TAGS)
             found = await self._fetch_revision(source, revision, folder, home)
             await self._git(source, home, "-C", str(folder), "checkout", "--quiet", "--detach", found)
 
     async def _fetch_revision(self, source: Source, revision: Revision, folder: Path, home: Path) -> str:
         """What the revision is called here once it is."""
         depth = f"--depth={revision.depth}" if revision.depth else ""
+        tags = (TAGS,) if revision.tags and revision.depth else ()  # beside a ref: alone, git fails where there is none
         if is_commit(revision.ref):
             try:
-                await self._fetch(source, folder, home, depth, revision.ref)
+                await self._fetch(source, folder, home, depth, revision.ref, *tags)
             except SourceError as error:
                 if not _is_refusal(error):
                     raise
@@ -83,7 +82,7 @@ class GitFetch:
             return revision.ref
         for there, here in _names(revision.ref):
             try:
-                await self._fetch(source, folder, home, depth, f"+{there}:{here}")
+                await self._fetch(source, folder, home, depth, f"+{there}:{here}", *tags)
             except SourceError as error:
                 if not _is_refusal(error):
                     raise
@@ -174,8 +173,15 @@ class GitFetch:
         finally:
             await _end(process)
         if code != 0:
-            raise SourceError(said.strip() or f"git ended with status {code}")
+            raise SourceError(
+                said.strip() or f"git {_command(arguments)} ended with status {code}, and did not say why"
+            )
         return said
+
+
+def _command(arguments: tuple[str, ...]) -> str:
+    """Which of git's commands it is; a folder may stand before it."""
+    return arguments[2] if arguments[0] == "-C" else arguments[0]
 
 
 def _is_refusal(error: SourceError) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 from git_server import Repository, git, git_server
 
 from buildsys.core.assignment import Credential, Source
-from buildsys.core.git import check_commit, check_ref, check_url
+from buildsys.core.git import Revision, check_commit, check_ref, check_url
 from buildsys.errors import SourceError
 from buildsys.runner.git import GitFetch
 
@@ -97,6 +98,30 @@ async def test_a_commit_that_does_not_exist(repository: Repository, tmp_path: Pa
     async with git_server(served(repository), old=old) as server:
         with pytest.raises(SourceError, match="f" * 40):
             await checkout(Source(url=f"{server.url}/project/.git", commit="f" * 40, ref="main"), tmp_path / "w")
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+async def test_all_tags_where_there_are_none(repository: Repository, tmp_path: Path, depth: int) -> None:
+    commit = repository.commit({"a": "a"})
+    async with git_server(served(repository)) as server:
+        source = Source(url=f"{server.url}/project/.git", commit=commit)
+        for ref in ("main", commit):
+            wanted = Revision(ref=ref, depth=depth, tags=True)
+            await GitFetch(timeout=60).checkout_revision(source, wanted, tmp_path / ref)
+            assert git(tmp_path / ref, "rev-parse", "HEAD") == commit
+
+
+async def test_a_failure_without_a_word_names_the_command(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "bin" / "git"
+    silent.parent.mkdir()
+    silent.write_text('#!/bin/sh\ntest "$1" != -C || exit 7\nmkdir -p "$4/.git"\n')
+    silent.chmod(0o755)
+    commit = repository.commit({"a": "a"})
+    monkeypatch.setenv("PATH", f"{silent.parent}:{os.environ['PATH']}")
+    with pytest.raises(SourceError, match="git fetch ended with status 7, and did not say why"):
+        await checkout(Source(url="https://example.com/a", commit=commit), tmp_path / "w")
 
 
 async def test_a_local_repository_only_where_allowed(repository: Repository, tmp_path: Path) -> None:
