@@ -11,21 +11,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import docker_image
 import outside
 import pytest
-from system import Repository, System, until
+from system import DRIVERS, Repository, System, system_on, until
 
 GRACE = 10.0
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(params=DRIVERS)
 async def system(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[System]:
-    environment = {"BUILDSYS_GRACE": str(GRACE), "BUILDSYS_SLOTS": "4"}
-    if request.param == "docker":
-        docker_image.require_engine()
-        environment["BUILDSYS_DEFAULT_IMAGE"] = docker_image.base_image()
-    async with System(tmp_path / "data", driver=request.param, **environment) as system:
+    async with system_on(tmp_path / "data", request.param, BUILDSYS_GRACE=str(GRACE), BUILDSYS_SLOTS="4") as system:
         yield system
 
 

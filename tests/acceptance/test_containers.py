@@ -11,6 +11,7 @@ from uuid import uuid4
 import docker_image
 import outside
 import pytest
+from embedded import system_in_containers
 from greeter import HEALTHY, NEVER, greeter_image
 from system import Repository
 
@@ -28,10 +29,7 @@ def docker(*arguments: str) -> str:
 
 @pytest.fixture
 async def system(postgres_dsn: str) -> AsyncIterator[BuildSystem]:
-    docker_image.require_engine()
-    async with BuildSystem(
-        driver="docker", default_image=docker_image.base_image(), database_url=postgres_dsn
-    ) as system:
+    async with system_in_containers(postgres_dsn, docker_image.base_image) as system:
         yield system
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -33,12 +31,6 @@ jobs:
         env: {NOTE: '${{ inputs.note }}'}
 """
 PUSH = "on: push\njobs: {a: {runs-on: linux, steps: [{run: echo pushed}]}}\n"
-
-
-@pytest.fixture
-async def system(tmp_path: Path) -> AsyncIterator[System]:
-    async with System(tmp_path / "data") as system:
-        yield system
 
 
 @pytest.fixture

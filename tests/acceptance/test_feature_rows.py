@@ -9,6 +9,7 @@ from pathlib import Path
 
 import docker_image
 import pytest
+from embedded import system_in_containers
 from system import Repository, until
 
 from buildsys.core.build import Build, Outcome
@@ -156,10 +157,7 @@ async def test_scripts_of_zx(system: BuildSystem) -> None:
 
 @pytest.mark.docker
 async def test_a_script_of_zx_without_node_says_what_is_missing(postgres_dsn: str) -> None:
-    docker_image.require_engine()
-    async with BuildSystem(
-        database_url=postgres_dsn, driver="docker", default_image=docker_image.base_image()
-    ) as system:
+    async with system_in_containers(postgres_dsn, docker_image.base_image) as system:
         build = await built(system, "steps: [{script: console.log(1)}]")
         assert (build.outcome, build.jobs[0].steps[1].exit_code) == (Outcome.FAILED, 127)
         log = await system.log(build.id, job="build", step=1)

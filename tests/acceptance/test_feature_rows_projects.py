@@ -11,6 +11,7 @@ from pathlib import Path
 
 import docker_image
 import pytest
+from embedded import system_in_containers
 from system import Repository
 
 from buildsys.core.build import Outcome
@@ -103,10 +104,7 @@ async def test_a_build_that_wants_its_history(system: BuildSystem) -> None:
 
 @pytest.mark.docker
 async def test_another_branch_beside_it_for_an_image_without_git_and_root(postgres_dsn: str) -> None:
-    docker_image.require_engine()
-    async with BuildSystem(
-        database_url=postgres_dsn, driver="docker", default_image=docker_image.user_image()
-    ) as system:
+    async with system_in_containers(postgres_dsn, docker_image.user_image) as system:
         repository = Repository(system.folder / "shop")
         repository.commit({"pages/index": "old\n"}, branch="pages")
         pages = "{uses: actions/checkout@v4, with: {ref: pages, path: site}}"

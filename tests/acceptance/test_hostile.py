@@ -14,13 +14,12 @@ from typing import Any
 
 import aiohttp
 import asyncpg
-import docker_image
 import git_server
 import outside
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from system import Repository, System, free_port, until
+from system import DRIVERS, Repository, System, free_port, system_on, until
 
 import buildsys.app
 from buildsys.app import App
@@ -28,12 +27,6 @@ from buildsys.config import Config
 from buildsys.postgres import running_server
 
 SIMPLE = "on: push\njobs: {a: {runs-on: linux, steps: [{run: echo done}]}}\n"
-
-
-@pytest.fixture
-async def system(tmp_path: Path) -> AsyncIterator[System]:
-    async with System(tmp_path / "data") as system:
-        yield system
 
 
 async def deliver(system: System, project: str, *, secret: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -90,13 +83,9 @@ class TestDeliveries:
 class TestNames:
     """What a commit calls itself and its parts is text, to every shell on its way."""
 
-    @pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+    @pytest.fixture(params=DRIVERS)
     async def system(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[System]:
-        environment = {}
-        if request.param == "docker":
-            docker_image.require_engine()
-            environment["BUILDSYS_DEFAULT_IMAGE"] = docker_image.base_image()
-        async with System(tmp_path / "data", driver=request.param, **environment) as system:
+        async with system_on(tmp_path / "data", request.param) as system:
             yield system
 
     async def test_they_are_shown_and_never_run(self, system: System, repository: Repository, tmp_path: Path) -> None:
@@ -231,13 +220,9 @@ class TestSecrets:
 
     PASSWORD = f"pass-{uuid.uuid4().hex}"
 
-    @pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+    @pytest.fixture(params=DRIVERS)
     async def system(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[System]:
-        environment = {"BUILDSYS_LOG_LEVEL": "debug"}
-        if request.param == "docker":
-            docker_image.require_engine()
-            environment["BUILDSYS_DEFAULT_IMAGE"] = docker_image.base_image()
-        async with System(tmp_path / "data", driver=request.param, **environment) as system:
+        async with system_on(tmp_path / "data", request.param, BUILDSYS_LOG_LEVEL="debug") as system:
             yield system
 
     async def test_they_are_in_none_of_the_places_where_others_look(

@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import docker_image
 import pytest
 from cli_command import Command
-from system import Repository, System, until
+from system import DRIVERS, Repository, System, system_on, until
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -62,25 +61,15 @@ TELL = "printf '%s' \"$VALUE\" | base64 -w 0; echo; echo plain; find . -name pwn
 
 
 @pytest.fixture
-async def system(tmp_path: Path) -> AsyncIterator[System]:
-    async with System(tmp_path / "data") as system:
-        yield system
-
-
-@pytest.fixture
 def some(request: pytest.FixtureRequest) -> int:
     """Of the values each how often one is tried: in containers, which take longer, every fourth."""
     return 4 if "docker" in request.node.name else 1
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(params=DRIVERS)
 async def isolated(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[System]:
     """A system with each driver."""
-    environment = {}
-    if request.param == "docker":
-        docker_image.require_engine()
-        environment["BUILDSYS_DEFAULT_IMAGE"] = docker_image.base_image()
-    async with System(tmp_path / "data", driver=request.param, **environment) as system:
+    async with system_on(tmp_path / "data", request.param) as system:
         yield system
 
 

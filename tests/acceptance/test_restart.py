@@ -11,9 +11,8 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import docker_image
 import pytest
-from system import Follower, Repository, System, until
+from system import DRIVERS, Follower, Repository, System, system_on, until
 
 LINES = 20000
 
@@ -38,13 +37,9 @@ jobs:
 """Prints 1 to LINES over some four seconds, and then how often it was started."""
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(params=DRIVERS)
 async def system(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[System]:
-    environment = {}
-    if request.param == "docker":
-        docker_image.require_engine()
-        environment["BUILDSYS_DEFAULT_IMAGE"] = docker_image.base_image()
-    async with System(tmp_path / "data", driver=request.param, **environment) as system:
+    async with system_on(tmp_path / "data", request.param) as system:
         yield system
 
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import uuid4
 
-import docker_image
 import outside
 import pytest
-from system import Repository, System
+from system import DRIVERS, Repository, system_on
 
 
-@pytest.mark.parametrize("driver", ["process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.mark.parametrize("driver", DRIVERS)
 async def test_all_of_it_is_gone_when_the_next_step_runs(driver: str, tmp_path: Path, repository: Repository) -> None:
-    environment = {"BUILDSYS_GRACE": "1"}
-    if driver == "docker":
-        docker_image.require_engine()
-        environment["BUILDSYS_DEFAULT_IMAGE"] = docker_image.base_image()
     marker = f"stubborn{uuid4().hex}"
     script = "".join(f"          {line}\n" for line in outside.stubborn_step(marker).splitlines())
     commit = repository.commit(
@@ -40,7 +35,7 @@ jobs:
 """
         }
     )
-    async with System(tmp_path / "data", driver=driver, **environment) as system:
+    async with system_on(tmp_path / "data", driver, BUILDSYS_GRACE="1") as system:
         secret = await system.add_project("demo", str(repository.path))
         await system.push("demo", secret, commit=commit)
         build = await system.only_build("demo")
