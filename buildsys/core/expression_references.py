@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from buildsys.core.expression_tree import Context, Index, Literal, Node, Star, children
+from buildsys.core.expression_tree import Both, Compare, Context, Either, Index, Literal, Node, Not, Star, children
 from buildsys.core.expression_values import is_primitive, to_text
 
 
@@ -50,6 +50,30 @@ def names_of(context: str, nodes: Iterable[Node]) -> frozenset[str] | None:
                 return None
             names.add(name)
     return frozenset(names)
+
+
+def needed_of(node: Node, *, asked: bool = False) -> Iterator[Node]:
+    """The parts of an expression without those properties of contexts that are only asked about.
+
+    Such are what `||` and `&&` decide by, what stands behind `!`, and what is compared: `secrets.NAME || 'default'`
+    needs no secret. The last operand of `||` and `&&` is a value, unless all of it is only asked about, too.
+    """
+    match node:
+        case Either(operands=(*deciding, last)) | Both(operands=(*deciding, last)):
+            for operand in deciding:
+                yield from needed_of(operand, asked=True)
+            yield from needed_of(last, asked=asked)
+        case Not() | Compare():
+            for operand in children(node):
+                yield from needed_of(operand, asked=True)
+        case Index() if isinstance(_chain(node)[0], Context):
+            if not (asked and isinstance(node.of, Context) and isinstance(node.key, Literal)):
+                yield node
+        case Context():
+            yield node
+        case _:
+            for child in children(node):
+                yield from needed_of(child)
 
 
 def _chain(node: Node) -> tuple[Node, list[str | None], list[Node]]:

@@ -10,6 +10,7 @@ import msgspec
 from buildsys.core.built_in import lacking_workflow
 from buildsys.core.called_workflows import interface_of, path_of
 from buildsys.core.definition import Call, CallInterface, Container, Environment, Job, Step, Uses, Workflow
+from buildsys.core.expression_references import needed_of
 from buildsys.core.expression_tokens import OPEN
 from buildsys.core.expressions import ExpressionError, Node, names_of, parse_condition, parse_template
 from buildsys.core.plan_values import PlanError
@@ -19,7 +20,10 @@ ONLY_NAMED = "a job gets only the secrets it names: write secrets.NAME"
 
 
 class SecretNames(msgspec.Struct, frozen=True, kw_only=True):
-    """Names of secrets, in upper case since they have no case; an optional one is empty where it was never set."""
+    """Names of secrets, in upper case since they have no case; an optional one is empty where it was never set.
+
+    Optional is one that is only asked about, as in `secrets.NAME || 'default'` and `secrets.NAME != ''`.
+    """
 
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
@@ -73,11 +77,13 @@ def secrets_of_build(workflow: Workflow, called: Mapping[str, Workflow]) -> Secr
 
 
 def _named(texts: Iterable[str], conditions: Iterable[str], key: str) -> SecretNames:
-    names = names_of("secrets", _parsed(texts, conditions, key))
-    if names is None:
+    nodes = list(_parsed(texts, conditions, key))
+    names = names_of("secrets", nodes)
+    needed = names_of("secrets", (part for node in nodes for part in needed_of(node)))
+    if names is None or needed is None:
         raise PlanError(f"{key}: {ONLY_NAMED}")
-    upper = frozenset(name.upper() for name in names)
-    return SecretNames(required=upper - {GITHUB_TOKEN}, optional=upper & {GITHUB_TOKEN})
+    required = frozenset(name.upper() for name in needed) - {GITHUB_TOKEN}
+    return SecretNames(required=required, optional=frozenset(name.upper() for name in names) - required)
 
 
 def _parsed(texts: Iterable[str], conditions: Iterable[str], key: str) -> Iterator[Node]:

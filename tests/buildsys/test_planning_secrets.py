@@ -31,7 +31,7 @@ PLACES: dict[str, str] = {
     "jobs.<job_id>.steps.timeout-minutes": f"steps: [{{run: x, timeout-minutes: '{S}'}}]",
     "an index of a literal": "env: {A: \"${{ secrets['s'] }}\"}",
     "another case": "env: {A: '${{ SECRETS.s }}'}",
-    "within a call": "env: {A: \"${{ format('{0}', secrets.S && 'x') }}\"}",
+    "within a call": "env: {A: \"${{ format('{0}', secrets.S) }}\"}",
 }
 
 
@@ -42,6 +42,52 @@ def test_a_named_secret_is_found(job: str) -> None:
     assert build.jobs["j"].optional_secrets == ()
     assert build.jobs["other"].secrets == ()
     assert build.plan.secrets == SecretNames(required=frozenset({"S"}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "secrets.S || 'd'",
+        "'' || secrets.S || 'd'",
+        "secrets.S != ''",
+        "'' == secrets['s']",
+        "secrets.S == 'yes'",
+        "!secrets.S",
+        "secrets.S && 'given'",
+        "secrets.S != '' && secrets.S || 'd'",
+        "format('{0}', secrets.S || 'd')",
+        "fromJSON(secrets.S || '{}').a",
+        "secrets.S || secrets.GITHUB_TOKEN",
+    ],
+)
+def test_a_secret_that_is_only_asked_about_may_be_missing(text: str) -> None:
+    quoted = f"${{{{ {text} }}}}".replace("'", "''")
+    build = Build.of(f"{{j: {{env: {{A: '{quoted}'}}}}, other: {{steps: [{{run: 'echo {S}'}}]}}}}")
+    assert "S" in build.jobs["j"].secrets
+    assert set(build.jobs["j"].optional_secrets) == set(build.jobs["j"].secrets)
+    assert build.jobs["other"].optional_secrets == ()
+    assert build.plan.secrets.required == {"S"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vars.X || secrets.S",
+        "github.ref && secrets.S",
+        "format('{0}', secrets.S) || 'd'",
+        "fromJSON(secrets.S).a || 'd'",
+        "secrets.S.a || 'd'",
+        "matrix[secrets.S] || 'd'",
+    ],
+)
+def test_a_secret_whose_value_is_taken_may_not_be_missing(text: str) -> None:
+    job = Job(id="j", env={"A": f"${{{{ {text} }}}}"})
+    assert secrets_of_job(job, workflow_of("x: {}")) == SecretNames(required=frozenset({"S"}))
+
+
+def test_a_secret_that_is_asked_about_and_taken_elsewhere_is_needed() -> None:
+    job = Job(id="j", env={"A": "${{ secrets.S != '' }}", "B": S})
+    assert secrets_of_job(job, workflow_of("x: {}")) == SecretNames(required=frozenset({"S"}))
 
 
 def test_those_of_the_workflow_s_env_are_every_job_s() -> None:
