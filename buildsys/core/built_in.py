@@ -16,6 +16,8 @@ _SHELLS_ELSEWHERE = ("pwsh", "powershell", "cmd")
 
 DOCKER = "docker://"
 
+NO_GROUPS = "groups of runners are not built in: write the labels that a runner must have"
+
 
 def lacking_action(uses: str) -> str | None:
     """Why a step cannot use an action, and the way out; None where it can."""

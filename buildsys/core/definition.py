@@ -109,13 +109,17 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as written: it has `steps`, or a `call`. `container` may be an expression for an image's name."""
+    """A job as written: it has `steps`, or a `call`. `container` may be an expression for an image's name.
+
+    `group` is the group of runners that `runs-on` asks for.
+    """
 
     id: str
     name: Template | None = None
     needs: tuple[str, ...] = ()
     condition: str = ""
     runs_on: tuple[Template, ...] = ()
+    group: Template | None = None
     env: Environment = {}
     defaults: Defaults = Defaults()
     timeout_minutes: Amount | None = None

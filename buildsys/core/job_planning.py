@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from buildsys.core.built_in import lacking_workflow
+from buildsys.core.built_in import NO_GROUPS, lacking_workflow
 from buildsys.core.called_workflows import inputs_of, interface_of, path_of
 from buildsys.core.definition import Call, CallInterface, Defaults, Job, Workflow
 from buildsys.core.expression_tokens import OPEN
@@ -193,6 +193,8 @@ def _contexts_of(texts: Mapping[str, str], contexts: Mapping[str, Any]) -> dict[
 
 
 def _runs_on(job: Job, evaluator: Evaluator) -> tuple[str, ...]:
+    if job.group and not job.runs_on:
+        raise PlanError(f"runs-on: {NO_GROUPS}")
     labels = tuple(label for template in job.runs_on for label in evaluator.texts(template, "runs-on"))
     if len(labels) > MAX_LABELS:
         raise PlanError(f"runs-on: {len(labels)} labels; there may be {MAX_LABELS}")

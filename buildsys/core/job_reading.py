@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from buildsys.core.built_in import lacking_workflow
+from buildsys.core.built_in import NO_GROUPS, lacking_workflow
 from buildsys.core.container_reading import read_container, read_services
 from buildsys.core.definition import Call, Concurrency, Defaults, Job, Strategy, Template
 from buildsys.core.expression_shapes import ANY, JOB, TEXT, Shape, closed, opened, texts
@@ -152,9 +152,11 @@ class _JobReader:
         for required in ("runs-on", "steps"):
             if required not in fields and isinstance(self._field.value, Mapping):
                 reader.error(self._field.key, self._field.path, f"missing {required!r}")
+        labels, group = self._runs_on()
         return msgspec.structs.replace(
             job,
-            runs_on=self._runs_on(fields["runs-on"]) if "runs-on" in fields else (),
+            runs_on=labels,
+            group=group,
             env=reader.variables(fields.get("env"), place="jobs.<job_id>.env"),
             defaults=read_defaults(reader, fields["defaults"], place="jobs.<job_id>.defaults.run")
             if "defaults" in fields
@@ -170,12 +172,25 @@ class _JobReader:
             steps=read_steps(reader, fields["steps"], within="jobs.<job_id>.steps") if "steps" in fields else (),
         )
 
-    def _runs_on(self, field: Field) -> tuple[Template, ...]:
-        """Labels; runners have no groups here, so a group asks for what no runner has."""
+    def _runs_on(self) -> tuple[tuple[Template, ...], Template | None]:
+        """Labels and a group, which counts for nothing beside them; alone it is what no runner has."""
         reader = self._reader
-        if isinstance(field.value, Mapping):
-            fields = reader.fields(field.value, field.path, known=("labels",), later=("group",))
-            return self._runs_on(fields["labels"]) if "labels" in fields else ()
+        field = self._fields.get("runs-on")
+        if field is None:
+            return (), None
+        if not isinstance(field.value, Mapping):
+            return self._labels(field), None
+        fields = reader.fields(field.value, field.path, known=("labels", "group"))
+        if not fields:
+            reader.error(field.value, field.path, "expected 'labels'")
+        labels = self._labels(fields["labels"]) if "labels" in fields else ()
+        if "group" not in fields:
+            return labels, None
+        reader.error(fields["group"].key, fields["group"].path, NO_GROUPS, rule=Rule.NOT_BUILT_IN)
+        return labels, reader.template(fields["group"], place="jobs.<job_id>.runs-on", expected="a group")
+
+    def _labels(self, field: Field) -> tuple[Template, ...]:
+        reader = self._reader
         labels = reader.templates(field, place="jobs.<job_id>.runs-on", expected="a label or a list of labels")
         if not labels:
             reader.error(field.value, field.path, "expected at least one label")

@@ -23,6 +23,7 @@ LACKING = {
         "defaults: {run: {shell: pwsh}}, steps: [{run: dir}]",
         "the shell pwsh is not built in",
     ),
+    "a group of runners": ("runs-on: {group: g}", "runs-on: groups of runners are not built in: write the labels"),
     "a workflow": ("uses: o/r/.github/workflows/b.yml@v1", "b.yml@v1 is not built in; copy that workflow to"),
     "the first of several": ("steps: [{run: x, shell: cmd}, {uses: a/b@v1}]", "the shell cmd is not built in"),
 }
@@ -38,6 +39,14 @@ def test_a_default_shell_is_no_matter_where_each_step_has_its_own() -> None:
         "a: {defaults: {run: {shell: pwsh}}, steps: [{run: dir, shell: bash}, {run: x, shell: 'pwsh {0}'}]}"
     )
     assert build.states == {"a": "runs"}
+
+
+def test_a_group_beside_labels_is_no_matter() -> None:
+    build = Build.of("a: {runs-on: {group: g, labels: [linux, x]}}\nb: {runs-on: {group: g}}")
+    assert build.states == {"a": "runs", "b": "failure"}
+    planned = build.course.planned("a")
+    assert isinstance(planned, PlannedJob)
+    assert planned.runs_on == ("linux", "x")
 
 
 def test_the_default_shell_of_the_workflow_counts_as_well() -> None:

@@ -106,7 +106,8 @@ JOBS: Table = {
         (workflow("a: {runs-on: ‸'', steps: [run: x]}"), "expected a label or a list of labels, found nothing"),
         (workflow("a: {runs-on: ‸[], steps: [run: x]}"), "expected at least one label"),
         (workflow("a: {runs-on: [x, ‸[y]], steps: [run: x]}"), "runs-on[1]: expected a label"),
-        (workflow("a: {runs-on: {‸group: g}, steps: [run: x]}"), "runs-on.group: not supported yet"),
+        (workflow("a: {runs-on: ‸{}, steps: [run: x]}"), "runs-on: expected 'labels'"),
+        (workflow("a: {runs-on: {labels: ‸[]}, steps: [run: x]}"), "expected at least one label"),
         (workflow("a: {runs-on: '${{ ‸env.x }}', steps: [run: x]}"), "'env' cannot be used in jobs.<job_id>.runs-on"),
     ],
     "needs names jobs of the file": [

@@ -213,6 +213,13 @@ NOT_BUILT_IN: Table = {
             "o/r/.github/workflows/b.yml@v1 is not built in; copy that workflow",
         ),
     ],
+    "runs-on may name a group": [
+        (
+            workflow("a: {runs-on: {‸group: g}, steps: [run: x]}"),
+            "groups of runners are not built in: write the labels",
+        ),
+        (workflow("a: {runs-on: {‸group: g, labels: [x]}, steps: [run: x]}"), "groups of runners are not built in"),
+    ],
     "what GitHub's runners have is not built in": [
         (step("run: x, shell: ‸pwsh"), "the shell pwsh is not built in; use sh, bash, python, node, zx or a command"),
         (step("run: x, shell: ‸cmd"), "the shell cmd is not built in"),
