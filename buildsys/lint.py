@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from buildsys.core.built_in import lacking_kind
 from buildsys.core.definition import Action, Workflow
 from buildsys.core.findings import Finding
 from buildsys.core.uses import Use, check_action, check_called, missing
@@ -72,7 +73,7 @@ class _Linter:
     def _check(self, use: Use, used: Path) -> Iterator[Finding]:
         """Whether what is used takes what it is given; nothing is said where it cannot be read or called."""
         match self._examine(used).value:
-            case Action(steps=steps) as action if steps:
+            case Action() as action if action.steps or lacking_kind(action.using):
                 yield from check_action(use, action)
             case Workflow(on=on):
                 yield from check_called(use, on)

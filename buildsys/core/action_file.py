@@ -5,6 +5,7 @@ Source: "Metadata syntax" in GitHub's reference of custom actions.
 
 from __future__ import annotations
 
+from buildsys.core.built_in import COMPOSITE, lacking_kind
 from buildsys.core.definition import Action, Input, Step, Template
 from buildsys.core.expression_shapes import texts
 from buildsys.core.findings import Rule
@@ -18,7 +19,7 @@ _INPUT = ("description", "required", "default", "deprecationMessage")
 
 
 def read_action(reader: TemplateReader, whole: Field, file: str) -> Action:
-    """The action; of one that is not composite, the file is refused for that and its `runs` is not read."""
+    """The action; of one that is not composite `runs` is not read."""
     fields = reader.fields(whole.value, whole.path, known=_KNOWN)
     if "runs" not in fields and isinstance(whole.value, Mapping):
         reader.error(whole.value, "", "missing 'runs'")
@@ -27,10 +28,11 @@ def read_action(reader: TemplateReader, whole: Field, file: str) -> Action:
             reader.text(fields[name], empty=True)
     inputs = _inputs(reader, fields["inputs"]) if "inputs" in fields else {}
     reader.scope["inputs"] = properties(texts(inputs))
-    steps = _steps(reader, fields["runs"]) if "runs" in fields else ()
+    using, steps = _runs(reader, fields["runs"]) if "runs" in fields else (COMPOSITE, ())
     return Action(
         name=(reader.text(fields["name"], empty=True) if "name" in fields else "") or file,
         steps=steps,
+        using=using,
         inputs=inputs,
         outputs=_outputs(reader, fields["outputs"]) if "outputs" in fields else {},
     )
@@ -68,16 +70,15 @@ def _check_name(reader: TemplateReader, item: Field, whose: str) -> None:
         reader.error(item.key, item.path, f"{whose} {rule}")
 
 
-def _steps(reader: TemplateReader, field: Field) -> tuple[Step, ...]:
+def _runs(reader: TemplateReader, field: Field) -> tuple[str, tuple[Step, ...]]:
+    """The action's kind, and the steps of a composite one."""
     keys = {runs.name: runs for runs in reader.entries(field.value, field.path)}
-    using = reader.text(keys["using"], expected="composite") if "using" in keys else "composite"
-    if using not in ("composite", ""):
-        at = keys["using"]
-        message = f"actions of the kind {using[:60]!r} are not built in; there are composite ones"
-        reader.error(at.value, at.path, message, rule=Rule.UNSUPPORTED)
-        return ()
+    using = (reader.text(keys["using"], expected=COMPOSITE) if "using" in keys else "") or COMPOSITE
+    if lacking := lacking_kind(using):
+        reader.error(keys["using"].value, keys["using"].path, lacking, rule=Rule.NOT_BUILT_IN)
+        return using, ()
     fields = reader.fields(field.value, field.path, known=("using", "steps"))
     for required in ("using", "steps"):
         if required not in fields and isinstance(field.value, Mapping):
             reader.error(field.value, field.path, f"missing {required!r}")
-    return read_steps(reader, fields["steps"], within="runs.steps") if "steps" in fields else ()
+    return using, read_steps(reader, fields["steps"], within="runs.steps") if "steps" in fields else ()

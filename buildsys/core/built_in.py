@@ -15,6 +15,7 @@ SHELLS = ("sh", "bash", "python", "node", "zx")
 _SHELLS_ELSEWHERE = ("pwsh", "powershell", "cmd")
 
 DOCKER = "docker://"
+COMPOSITE = "composite"
 
 NO_GROUPS = "groups of runners are not built in: write the labels that a runner must have"
 
@@ -26,6 +27,13 @@ def lacking_action(uses: str) -> str | None:
     if uses.startswith(DOCKER):
         return f"{uses[:100]} is not built in; run the image as the job's 'container'"
     return f"{uses[:100]} is not built in; do its work in a 'run' step, or in the job's image"
+
+
+def lacking_kind(using: str) -> str | None:
+    """The same of an action in a folder of the workspace, by its `runs.using`."""
+    if using == COMPOSITE:
+        return None
+    return f"actions of the kind {using[:60]!r} are not built in; there are composite ones"
 
 
 def lacking_shell(shell: str | None) -> str | None:

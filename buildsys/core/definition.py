@@ -202,9 +202,10 @@ class Workflow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """A composite action's file; `outputs` are templates over `steps` and `inputs`."""
+    """An action's file; `outputs` are templates over `steps` and `inputs`. Of another kind than composite, no steps."""
 
     name: str
     steps: tuple[Step, ...]
+    using: str = "composite"
     inputs: dict[str, Input] = {}
     outputs: dict[str, Template] = {}

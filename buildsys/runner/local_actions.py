@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from buildsys.core.built_in import lacking_kind
 from buildsys.core.definition import Action
 from buildsys.core.expressions import Surroundings, Value
 from buildsys.core.workflow_file import decode_action
@@ -30,7 +31,8 @@ STEP_CONTEXTS = INPUT_CONTEXTS | {"env", "inputs", "steps"}
 def read_action(workspace: Path, uses: str) -> tuple[Action, str]:
     """The action that `./PATH` means, and its path in the workspace.
 
-    Raises `Invalid` where there is none, its file is not to be read without leaving the workspace, or is wrong.
+    Raises `Invalid` where there is none, its file is not to be read without leaving the workspace, or is wrong, and
+    where its kind is not built in.
     """
     path = PurePosixPath(uses)
     if path.is_absolute() or ".." in path.parts or "\0" in uses:
@@ -38,7 +40,10 @@ def read_action(workspace: Path, uses: str) -> tuple[Action, str]:
     for name in FILES:
         data = _read(workspace, path, name)
         if data is not None:
-            return decode_action(data, file=str(path / name)), str(path)
+            action = decode_action(data, file=str(path / name))
+            if lacking := lacking_kind(action.using):
+                raise Invalid(f"{path / name}: {lacking}")
+            return action, str(path)
     raise Invalid(f"there is no {' and no '.join(FILES)} in {str(path)[:200]!r}")
 
 

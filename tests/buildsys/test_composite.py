@@ -217,7 +217,10 @@ async def test_the_steps_within_actions_are_counted(tmp_path: Path, monkeypatch:
         ({}, "there is no action.yml and no action.yaml in 'a'"),
         ({"a": "a file"}, "there is no action.yml"),
         ({"a/action.yml": "runs: [\n"}, "a/action.yml:"),
-        ({"a/action.yml": "name: x\nruns:\n  using: node20\n  main: x.js\n"}, "not built in"),
+        (
+            {"a/action.yml": "name: x\nruns:\n  using: node20\n  main: x.js\n"},
+            "a/action.yml: actions of the kind 'node20' are",
+        ),
         ({"a/action.yml": "#" * (1 << 20) + "\n"}, "a/action.yml is larger than 1 MiB"),
     ],
 )
@@ -304,6 +307,14 @@ async def test_checkout_says_what_has_no_effect(tmp_path: Path) -> None:
             "token has no effect: the project's own credential fetches the repository",
             "sparse-checkout has no effect: all files are there",
         ]
+
+
+async def test_checkout_into_a_path_of_the_repository(tmp_path: Path) -> None:
+    """Nothing else is there then, and nothing of the commit is missing."""
+    planned = job("steps: [{uses: actions/checkout@v4, with: {path: sub}}, {run: find sub -type f | sort}]")
+    async with StepsBench(tmp_path, planned, {"README": "read\n", "sub/deep": "deep\n"}) as bench:
+        assert await bench.steps.run() is False, bench.log(1)
+        assert bench.log(2) == "sub/README\nsub/sub/deep\n"
 
 
 async def test_checkout_into_a_path(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ GREET = (
     "name: Greet\ninputs: {who: {required: true}, how: {default: x}}\n"
     "runs:\n  using: composite\n  steps: [{run: 'echo ${{ inputs.who }}', shell: sh}]\n"
 )
+NODE = "name: Node\nruns: {using: node20, main: index.js}\n"
 
 
 @pytest.fixture
@@ -112,6 +113,14 @@ def test_the_files_of_a_repository(repository: Path) -> None:
 def test_only_the_files_that_are_named(repository: Path) -> None:
     write(repository, {".github/workflows/a.yml": WRONG, "other.yml": GOOD})
     assert json.loads(run("other.yml", "other.yml", "--json").stdout) == {"files": ["other.yml"], "findings": []}
+
+
+def test_an_action_of_a_kind_that_is_not_built_in_is_warned_of(repository: Path) -> None:
+    write(repository, {".github/workflows/ci.yml": using("{}"), "actions/greet/action.yml": NODE})
+    (finding,) = lint(workflows(Path())).findings
+    assert (finding.severity, finding.rule, finding.line) == ("warning", "not-built-in", 2)
+    assert "actions of the kind 'node20' are not built in" in finding.message
+    assert run().exit_code == 0
 
 
 def test_an_action_is_examined_as_one(repository: Path) -> None:
