@@ -3,6 +3,7 @@
     parse_template    "on ${{ matrix.os }}"         a tree whose value is a text, or that of a lone `${{ }}`
     parse_condition   "github.ref_name == 'main'"   a tree that calls success() where it says nothing of the status
     parse_expression  "a && b"                      what stands between `${{` and `}}`
+    parse_parts       "${{ a }} and ${{ b b }}"     each `${{ }}` on its own, and every error
 
     check             the contexts and functions that a place in the file does not have
     references        which properties of which contexts a tree names
@@ -23,12 +24,13 @@ from buildsys.core.expression_limits import MAX_TEXT, MAX_WORK, Work
 from buildsys.core.expression_parser import read
 from buildsys.core.expression_places import PLACES, Place, check
 from buildsys.core.expression_references import Reference, names_of, references
-from buildsys.core.expression_tokens import OPEN
+from buildsys.core.expression_tokens import CLOSE, OPEN
 from buildsys.core.expression_tree import Both, Call, ExpressionError, Literal, Node, Problem, Text, walk
 from buildsys.core.expression_types import check_types
 from buildsys.core.expression_values import CaseSensitive, Value, is_true, to_number, to_text
 
 __all__ = [
+    "MAX_ERRORS",
     "MAX_TEXT",
     "MAX_WORK",
     "PLACES",
@@ -48,11 +50,15 @@ __all__ = [
     "names_of",
     "parse_condition",
     "parse_expression",
+    "parse_parts",
     "parse_template",
     "references",
     "to_number",
     "to_text",
 ]
+
+MAX_ERRORS = 20
+"""Of a text: so many are told."""
 
 
 def parse_expression(text: str) -> Node:
@@ -75,6 +81,25 @@ def parse_template(text: str) -> Node:
     if at < len(text) or not parts:
         parts.append(Literal(at=at, value=text[at:]))
     return parts[0] if len(parts) == 1 else Text(at=0, parts=tuple(parts))
+
+
+def parse_parts(text: str) -> tuple[tuple[Node, ...], tuple[ExpressionError, ...]]:
+    """Each `${{ }}` of a template that can be read, and what is wrong with the others: to tell all at once.
+
+    Behind one that is wrong it goes on after the next `}}`. At most `MAX_ERRORS` are told.
+    """
+    nodes: list[Node] = []
+    errors: list[ExpressionError] = []
+    at = 0
+    while (opening := text.find(OPEN, at)) >= 0 and len(errors) < MAX_ERRORS:
+        try:
+            node, at = read(text, start=opening + len(OPEN), braced=True)
+            nodes.append(node)
+        except ExpressionError as error:
+            errors.append(error)
+            closing = text.find(CLOSE, error.at)
+            at = closing + len(CLOSE) if closing >= 0 else len(text)
+    return tuple(nodes), tuple(errors)
 
 
 def parse_condition(text: str) -> Node:

@@ -24,6 +24,7 @@ from buildsys.core.expressions import (
     check,
     check_types,
     parse_condition,
+    parse_parts,
     parse_template,
     references,
 )
@@ -214,9 +215,12 @@ class TemplateReader(Reader):
         try:
             node = parse_condition(text) if condition else parse_template(text)
         except ExpressionError as error:
-            self._problems(field, [Problem(at=error.at, message=str(error))], Rule.EXPRESSION)
+            parts, errors = parse_parts(text) if OPEN in text else ((), (error,))
+            problems = [Problem(at=error.at, message=str(error)) for error in errors]
+            problems += [problem for part in parts for problem in _misplaced(part, text, place)]
+            self._problems(field, problems, Rule.EXPRESSION)
             return None
-        problems = [*check(node, PLACES[place]), *(_whole_secrets(node) if "secrets" in text.lower() else ())]
+        problems = _misplaced(node, text, place)
         self._problems(field, problems, Rule.EXPRESSION)
         if not problems:
             self._pending.append(_Pending(field=field, node=node, condition=condition, scope=self.scope))
@@ -242,6 +246,10 @@ def is_expression(field: Field) -> bool:
 def properties(names: Names[str, Shape]) -> Shape:
     """An object with these properties, or with any where there are too many to look through them for each use."""
     return closed(names) if len(names) <= _KNOWN else opened(ANY)
+
+
+def _misplaced(node: Node, text: str, place: str) -> list[Problem]:
+    return [*check(node, PLACES[place]), *(_whole_secrets(node) if "secrets" in text.lower() else ())]
 
 
 def _whole_secrets(node: Node) -> list[Problem]:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from workflow_text import MARK, check_one, examine
 
+from buildsys.core.expressions import MAX_ERRORS
 from buildsys.core.yaml_places import indexes
 from buildsys.core.yaml_source import Node, Scalar, Sequence, parse
 
@@ -105,6 +106,22 @@ def test_every_place_of_one_text_is_told() -> None:
     text = f"{HEAD}run-name: |\n  ${{{{ a.x }}}} ${{{{ b.x }}}}\n  ${{{{ c.x }}}}\n"
     places = [(finding.line, finding.column) for finding in examine(text).findings]
     assert places == [(4, 7), (4, 18), (5, 7)]
+
+
+def test_every_expression_of_a_text_that_cannot_be_read_is_told() -> None:
+    text = "run-name: ${{ github.ref x }} ${{ nope.x }} ${{ github.sha }} ${{ 'a }} ${{ nothing() }} ${{ github."
+    found = [(finding.column, finding.message) for finding in examine(HEAD + text + "\n").findings]
+    assert [(column, message[:30]) for column, message in found] == [
+        (text.index("x }}") + 1, "expected an operator or the en"),
+        (text.index("nope") + 1, "unknown context 'nope'"),
+        (text.index("'a") + 1, "a text without its closing quo"),
+        (text.index("nothing") + 1, "unknown function 'nothing'"),
+        (text.rindex("${{") + 1, "'${{' without '}}'"),
+    ]
+
+
+def test_so_many_errors_of_a_text_are_told_and_no_more() -> None:
+    assert len(examine(HEAD + "run-name: " + "${{ }} " * 3000 + "\n").findings) == MAX_ERRORS
 
 
 def test_an_alias_is_told_where_its_text_stands() -> None:
