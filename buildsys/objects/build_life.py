@@ -26,6 +26,7 @@ from buildsys.objects.build_changes import Changes
 from buildsys.objects.build_outcome import outcome_of, worst
 from buildsys.objects.group_places import GroupPlaces, Place, PlaceKey, Standing
 from buildsys.objects.job_life import WITHIN, JobLife, StepLife, steps_of
+from buildsys.objects.own_step import withheld
 
 
 class BuildLife:
@@ -135,6 +136,8 @@ class BuildLife:
                 return self._step_stopped(job, item)
             case JobStopped():
                 job.outputs = item.outputs
+                for own in withheld(job, item):
+                    self.apply(job, own, now)
                 self._stop_job(job, item.outcome, item.at, reason=item.reason or job.limit_reached(item.outcome, now))
                 self._settle(now)
         return True
@@ -388,9 +391,8 @@ class BuildLife:
     def _end(self, outcome: Outcome, now: datetime) -> None:
         if not self._has_failed and outcome != self.stopping:
             self.reason = None  # it ended by itself before the order to end reached it
-        self.reason = self.reason or next(
-            (job.reason for job in self.jobs.values() if job.outcome == outcome and job.reason), None
-        )
+        reasons = (job.reason for job in self.jobs.values() if job.outcome == outcome and job.reason)
+        self.reason = self.reason or next(reasons, None)
         self.state, self.outcome, self.stopped_at, self.changes.build = State.STOPPED, outcome, now, True
         self._tell(END, now, outcome=outcome, reason=self.reason)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import zstandard
-
-from buildsys.core.assignment import LogBatch, StepStarted, StepStopped
 from buildsys.core.build import Outcome
 from buildsys.objects.build_life import BuildLife
 from buildsys.objects.job_life import SETUP, StepLife
+from buildsys.objects.own_step import said
 
 SHOWN = 20
 """Errors that the build's reason has."""
@@ -28,19 +26,7 @@ def refuse(life: BuildLife, now: datetime) -> None:
     job.steps[0] = StepLife(number=0, name=SETUP)
     life.changes.new_steps.add((job.id, 0))
     lines = _first(errors, PRINTED)
-    text = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
-    for item in (
-        StepStarted(step=0, at=now),
-        LogBatch(
-            step=0,
-            offset=0,
-            end=len(text),
-            lines=len(lines),
-            frame=zstandard.compress(text),
-            at=now,
-        ),
-        StepStopped(step=0, outcome=Outcome.FAILED, exit_code=None, at=now, end=len(text)),
-    ):
+    for item in said(0, lines, Outcome.FAILED, now):
         life.apply(job, item, now)
     life.fail(now, "\n".join(_first(errors, SHOWN)), Outcome.FAILED)
 

@@ -26,6 +26,19 @@ jobs:
           echo from the build > kept
 """
 
+WITHHELD = """
+on: push
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    outputs: {open: '${{ steps.s.outputs.open }}', hidden: '${{ steps.s.outputs.hidden }}'}
+    steps: [{id: s, run: 'printf "open=1\\nhidden=%s\\n" "${{ secrets.KEY }}" >> $GITHUB_OUTPUT'}]
+  b:
+    needs: a
+    runs-on: ubuntu-latest
+    steps: [run: 'echo "[${{ needs.a.outputs.open }}${{ needs.a.outputs.hidden }}]"']
+"""
+
 ORDER = """
 on: push
 jobs:
@@ -144,6 +157,14 @@ async def test_secrets_come_from_the_environment_and_are_not_shown(place: Place)
     assert (given.code, "***" in printed(given), "s3cret" in given.text) == (0, True, False)
     place.write({".buildsys.yml": ONE.replace("STEP", "test ${{ secrets.k }} = s3cret && test ${{ vars.w }} = x")})
     assert (await place.run("--secret", "K", "--var", "w=x")).code == 0
+
+
+async def test_an_output_that_is_withheld_is_named(place: Place) -> None:
+    place.write({".buildsys.yml": WITHHELD})
+    ended = await place.run("--secret", "KEY=s3cret")
+    assert (ended.code, "b │   [1]" in ended.text) == (0, True), ended.text
+    assert "Withheld outputs: hidden" in ended.text
+    assert "warning: output 'hidden' is withheld, since it may hold a secret" in ended.text
 
 
 async def test_a_wrong_file_is_shown_where_it_is_wrong(place: Place) -> None:

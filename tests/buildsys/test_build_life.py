@@ -87,6 +87,31 @@ def test_repeated_items_change_nothing() -> None:
     assert job.outcome == Outcome.SUCCESS
 
 
+def test_outputs_that_are_withheld_are_a_step_of_their_own_with_a_warning_for_each() -> None:
+    """Definitions of outputs: those that may hold secrets are not sent, and a warning says which."""
+    life = started(a=())
+    job = claimed(life, "a")
+    for item in (StepStarted(step=1, at=NOW), StepStopped(step=1, outcome=Outcome.SUCCESS, exit_code=0, at=NOW)):
+        apply(life, job, item)
+    life.records.clear()
+    end = JobStopped(outcome=Outcome.SUCCESS, at=NOW, outputs={"open": "1"}, withheld=("token", "key"))
+    apply(life, job, end)
+    apply(life, job, end)
+    assert (job.outputs, job.outcome, life.outcome) == ({"open": "1"}, Outcome.SUCCESS, Outcome.SUCCESS)
+    step = job.steps[1001]
+    assert (step.name, step.outcome, step.parent) == ("Withheld outputs: token, key", Outcome.SUCCESS, None)
+    printed = [record for record in life.records if record.step == 1001]
+    assert [record.kind for record in printed] == ["step_started", "lines", "step_stopped"]
+    assert zstandard.decompress(printed[1].frame or b"").decode().splitlines() == [
+        "output 'token' is withheld, since it may hold a secret",
+        "output 'key' is withheld, since it may hold a secret",
+    ]
+    assert [(said.line, said.kind, said.level, said.message) for said in printed[1].commands] == [
+        (0, "annotation", "warning", "output 'token' is withheld, since it may hold a secret"),
+        (1, "annotation", "warning", "output 'key' is withheld, since it may hold a secret"),
+    ]
+
+
 def test_output_is_taken_only_where_the_stored_output_ends() -> None:
     life = started(a=())
     job = claimed(life, "a")
