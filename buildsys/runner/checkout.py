@@ -1,8 +1,9 @@
 """`actions/checkout`, built in: the commit is in the workspace before the first step.
 
-So mostly there is nothing to do, or for a `path` a copy of the workspace as it is. Another `ref` of the repository, and
-history (`fetch-depth`, `fetch-tags`), this host fetches; the step puts it into its place. What would need another
-repository, or a credential among the job's files, is an error that says so.
+So as long as no process of the job has run there is nothing to do, or for a `path` a copy of the workspace. Afterwards
+nobody knows what is in it. Then, and for another `ref` of the repository or history (`fetch-depth`, `fetch-tags`), this
+host fetches, and the step puts what was fetched into its place. What would need another repository, or a credential
+among the job's files, is an error that says so.
 
 Source: the inputs as `actions/checkout` documents them.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from buildsys.core.git import Revision
@@ -36,39 +37,40 @@ _WITHOUT_EFFECT = {
     "filter": "all objects of the commit are there",
 }
 
-_COPY = """\
-for entry in * .[!.]* ..?*; do
-  case $entry in {first} | '*' | '.[!.]*' | '..?*') continue ;; esac
-  cp -R -P -- "$entry" {path}/ || exit
-done
-"""
+_COPY = "mkdir -- {fetched} && cp -R -P -- {workspace}/. {fetched}/ || exit"
 
 _CLEAN = 'for entry in * .[!.]* ..?*; do rm -rf -- "$entry" || exit; done'
 
-_PLACE = """\
-rm -rf -- ./.git && cp -R -P -- {fetched}/. ./ && rm -rf -- {fetched} || exit
+_PLACE = "rm -rf -- ./.git && cp -R -P -- {fetched}/. ./ && rm -rf -- {fetched} || exit"
+
+_TELL = """\
 read -r commit <.git/HEAD
 echo "Checked out $commit"
 echo "commit=$commit" >>{output}
 """
 
 
-def checkout(inputs: Mapping[str, str], github: Mapping[str, Any], place: Place, number: int) -> Run | Say:
-    """What the step of this number does. Raises `Invalid` for what is not built in."""
+def checkout(
+    inputs: Mapping[str, str], github: Mapping[str, Any], place: Place, number: int, *, untouched: bool
+) -> Run | Say:
+    """What the step of this number does; `untouched` says that the workspace is still as the set-up left it.
+
+    Raises `Invalid` for what is not built in.
+    """
     given = {name.lower(): value.strip() for name, value in inputs.items()}
     _check(given, github)
     path = _path(given.get("path") or ".")
     notes = tuple(f"{name} has no effect: {why}" for name, why in _WITHOUT_EFFECT.items() if given.get(name))
-    revision = _revision(given, github)
+    revision = _revision(given, github, untouched=untouched)
+    clean = _is_true(given, "clean", default=True)
     outputs = {"commit": str(github.get("sha") or ""), "ref": given.get("ref") or str(github.get("ref") or "")}
     if revision is not None:
-        clean = _is_true(given, "clean", default=True)
-        program = _place(path, place, number, clean=clean)
+        program = _place(path, place, number, clean=clean, copy=False)
         return Run(program=program, fetch=revision, outputs={"ref": outputs["ref"]}, notes=notes)
     if path == PurePosixPath("."):
         said = ("The commit", str(github.get("sha") or ""), "is in the workspace already")
         return Say(lines=(" ".join(filter(None, said)), *notes), outputs=outputs)
-    return Run(program=_copy(path, place.workspace), outputs=outputs, notes=notes)
+    return Run(program=_place(path, place, number, clean=clean, copy=True), outputs=outputs, notes=notes)
 
 
 def _check(given: Mapping[str, str], github: Mapping[str, Any]) -> None:
@@ -80,7 +82,7 @@ def _check(given: Mapping[str, str], github: Mapping[str, Any]) -> None:
             raise Invalid(f"{name} of actions/checkout is not built in: {way_out}")
 
 
-def _revision(given: Mapping[str, str], github: Mapping[str, Any]) -> Revision | None:
+def _revision(given: Mapping[str, str], github: Mapping[str, Any], *, untouched: bool) -> Revision | None:
     """What must be fetched; None where all that is asked for is there."""
     commit, ref = str(github.get("sha") or ""), given.get("ref", "")
     own = {commit, *(str(github.get(name) or "") for name in ("ref", "ref_name"))}
@@ -89,7 +91,7 @@ def _revision(given: Mapping[str, str], github: Mapping[str, Any]) -> Revision |
     if not (depth.isascii() and depth.isdecimal() and len(depth) < 10):
         raise Invalid(f"fetch-depth of actions/checkout is a number of commits, 0 for all: {depth[:80]!r}")
     tags = _is_true(given, "fetch-tags", default=False)
-    if (not ref or ref in own) and int(depth) == 1 and not tags:
+    if untouched and (not ref or ref in own) and int(depth) == 1 and not tags:
         return None
     return Revision(ref=ref if ref and ref not in own else commit, depth=int(depth), tags=tags)
 
@@ -109,24 +111,17 @@ def _path(written: str) -> PurePosixPath:
     return path
 
 
-def _copy(path: PurePosixPath, workspace: PurePath) -> Program:
-    return _program(
-        f"cd -- {shlex.quote(str(workspace))} && mkdir -p -- {shlex.quote(str(path))} || exit",
-        _COPY.format(first=shlex.quote(path.parts[0]), path=shlex.quote(f"./{path}")),
-    )
-
-
-def _place(path: PurePosixPath, place: Place, number: int, *, clean: bool) -> Program:
-    """Put what was fetched where it belongs; with `clean` nothing else is left there."""
+def _place(path: PurePosixPath, place: Place, number: int, *, clean: bool, copy: bool) -> Program:
+    """Put what was fetched, or a copy of the workspace, where it belongs; with `clean` nothing else is left there."""
     folder = shlex.quote(str(place.workspace / path))
     fetched = shlex.quote(str(place.step(number) / FETCHED))
     output = shlex.quote(place.files(number)["GITHUB_OUTPUT"])
-    return _program(
+    lines = (
+        "#!/bin/sh",
+        *([_COPY.format(fetched=fetched, workspace=shlex.quote(str(place.workspace)))] if copy else []),
         f"mkdir -p -- {folder} && cd -- {folder} || exit",
         *([_CLEAN] if clean else []),
-        _PLACE.format(fetched=fetched, output=output),
+        _PLACE.format(fetched=fetched),
+        *([] if copy else [_TELL.format(output=output)]),
     )
-
-
-def _program(*lines: str) -> Program:
-    return Program(run="\n".join(("#!/bin/sh", *lines, "")).encode(), script=b"")
+    return Program(run="\n".join((*lines, "")).encode(), script=b"")

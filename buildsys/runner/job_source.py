@@ -34,7 +34,9 @@ class JobSource:
         return _opened(fresh)
 
     async def revision(self, revision: Revision) -> Path:
-        """Another revision, or the same with its history. Raises `SourceError`."""
+        """Another revision, or the same, again or with its history. Raises `SourceError`."""
+        if revision == Revision(ref=self._known.commit):
+            return await self.commit()
         fresh = await self._fresh()
         await self._git.checkout_revision(self._known, revision, fresh)
         return _opened(fresh)

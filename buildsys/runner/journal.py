@@ -131,6 +131,11 @@ class Journal:
         """The steps that have not ended, the inner ones first."""
         return tuple(begun for key, begun in reversed(self.begun.items()) if key not in self.ended)
 
+    @property
+    def has_run(self) -> bool:
+        """Whether a process of the job has begun, or was about to."""
+        return any(isinstance(begun.work, Run) for begun in self.begun.values())
+
     def next_within(self) -> int:
         """The number of the next step within an action."""
         return max((FIRST_WITHIN - 1, *self.order)) + 1

@@ -65,7 +65,8 @@ class Status:
 class Around:
     """What a step finds: `contexts` are all but `env`, which is `env`; `given` and `fixed` are variables beside it.
 
-    `fixed` wins over whatever else sets a variable. `workspace` is the folder on this host.
+    `fixed` wins over whatever else sets a variable. `workspace` is the folder on this host, `untouched` while no
+    process of the job has run.
     """
 
     contexts: Mapping[str, Any]
@@ -77,6 +78,7 @@ class Around:
     defaults: Defaults
     place: Place
     workspace: Path
+    untouched: bool
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,7 +167,8 @@ class _Preparation:
     def _action(self, uses: str, given: dict[str, str]) -> Run | Compose | Say:
         around = self._around
         if uses.lower().startswith(CHECKOUT):
-            return checkout(given, around.contexts["github"], around.place, self._number)
+            github = around.contexts["github"]
+            return checkout(given, github, around.place, self._number, untouched=around.untouched)
         if lacking := lacking_action(uses):
             raise Invalid(lacking)
         action, path = read_action(around.workspace, uses)

@@ -331,6 +331,7 @@ class JobSteps:
             defaults=scope.defaults,
             place=situation.place,
             workspace=self._folder.path / "workspace",
+            untouched=not self._journal.has_run,
         )
 
     def _said(self) -> dict[str, str]:

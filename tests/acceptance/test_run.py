@@ -24,6 +24,10 @@ jobs:
           test ! -e ignored && test ! -e deleted && test -x script && test -z "$(git status --porcelain)"
           test "$(git rev-parse HEAD)" = "$GITHUB_SHA"
           echo from the build > kept
+      - uses: actions/checkout@v4
+      - run: test "$(cat kept)" = kept && test -z "$(git status --porcelain)"
+      - {uses: actions/checkout@v4, with: {path: all, fetch-depth: 0, fetch-tags: true}}
+      - run: test "$(git -C all rev-parse HEAD)" = "$GITHUB_SHA"
 """
 
 WITHHELD = """

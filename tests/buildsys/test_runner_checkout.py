@@ -6,15 +6,28 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from git_server import Repository, git, git_server
-from steps_bench import StepsBench, job
+from steps_bench import CONTEXTS, StepsBench, job
 
 from buildsys.core.assignment import Credential, Source
 from buildsys.core.build import Outcome
 
 PASSWORD = "correct-horse-battery"
+
+NESTED = """\
+name: checks out twice
+description: before and behind a process
+runs:
+  using: composite
+  steps:
+    - uses: actions/checkout@v4
+    - run: echo
+      shell: sh
+    - uses: actions/checkout@v4
+"""
 
 
 class Origin:
@@ -47,11 +60,16 @@ async def origin(tmp_path: Path) -> AsyncIterator[Origin]:
         yield origin
 
 
+def contexts(origin: Origin) -> dict[str, Any]:
+    return {**CONTEXTS, "github": {**CONTEXTS["github"], "sha": origin.second}}
+
+
 async def checked_out(origin: Origin, folder: Path, given: str, then: str, *before: str) -> str:
     """What a step prints behind a checkout, and the checkout's log before it."""
     first = "".join(f"  - run: {line}\n" for line in before)
     number = len(before) + 1
-    planned = job(f"steps:\n{first}  - {{uses: actions/checkout@v4, id: c, with: {given}}}\n  - run: |\n      {then}\n")
+    steps = f"steps:\n{first}  - {{uses: actions/checkout@v4, id: c, with: {given}}}\n  - run: |\n      {then}\n"
+    planned = job(steps, contexts=contexts(origin))
     async with StepsBench(folder, planned, source=origin.source()) as bench:
         await bench.steps.run()
         assert PASSWORD not in bench.log(number)
@@ -87,6 +105,8 @@ async def test_ref(origin: Origin, tmp_path: Path, sentence: str, ref: str, expe
         ("number of commits to fetch", "{fetch-depth: 2, ref: other}", "2", ""),
         ("one commit unless it is said", "{ref: other}", "1", ""),
         ("fetch-tags: tags as well", "{fetch-tags: true, ref: other}", "1", "both v1 v2"),
+        ("a tag that is among all tags", "{fetch-tags: true, ref: refs/tags/v2}", "1", "both v1 v2"),
+        ("all history, and so all tags", "{fetch-tags: true, fetch-depth: 0, ref: other}", "3", "both v1 v2"),
     ],
 )
 async def test_history(origin: Origin, tmp_path: Path, sentence: str, given: str, commits: str, tags: str) -> None:
@@ -101,6 +121,64 @@ async def test_clean_removes_all_else(origin: Origin, tmp_path: Path) -> None:
     assert cleaned.splitlines()[1:] == [".git file first"]
     kept = await checked_out(origin, tmp_path / "2", "{ref: v1, clean: false}", then, dirty)
     assert kept.splitlines()[1:] == [".git .hidden d file first"]
+
+
+CHANGES = [
+    "echo changed > file",
+    "rm file",
+    "mkdir d; touch d/new .hidden",
+    "git -c user.name=x -c user.email=x@y commit -q --allow-empty -m more",
+    "git checkout -q -b mine; git rm -q file",
+    "rm -rf .git",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_behind_a_step_the_commit_is_checked_out_again(origin: Origin, tmp_path: Path, change: str) -> None:
+    """ "When checking out the repository that triggered a workflow, this defaults to the reference or SHA"."""
+    planned = job(
+        f"""\
+steps:
+  - {{uses: actions/checkout@v4, with: {{ref: other}}}}
+  - run: {change}
+  - uses: actions/checkout@v4
+  - run: git status --porcelain --ignored; ls -A | tr '\\n' ' '; git rev-parse HEAD; cat file
+""",
+        contexts=contexts(origin),
+    )
+    async with StepsBench(tmp_path, planned, source=origin.source()) as bench:
+        assert await bench.steps.run() is False, bench.log(2)
+        assert bench.log(3) == f"Checked out {origin.second}\n"
+        assert bench.log(4) == f".git file {origin.second}\nsecond\n"
+
+
+async def test_behind_a_checkout_of_another_ref(origin: Origin, tmp_path: Path) -> None:
+    """In every `path` is what its own checkout says, whatever those before it left."""
+    planned = job(
+        """\
+steps:
+  - {uses: actions/checkout@v4, with: {ref: v1}}
+  - {uses: actions/checkout@v4, id: c}
+  - {uses: actions/checkout@v4, with: {path: again}}
+  - {uses: actions/checkout@v4, with: {path: v1, ref: v1}}
+  - run: echo ${{ steps.c.outputs.commit }}; cat file again/file v1/file; ls -A again
+""",
+        contexts=contexts(origin),
+    )
+    async with StepsBench(tmp_path, planned, source=origin.source()) as bench:
+        assert await bench.steps.run() is False
+        assert bench.log(5) == f"{origin.second}\nsecond\nsecond\nfirst\n.git\nfile\n"
+
+
+async def test_what_is_there_already_needs_no_fetch(origin: Origin, tmp_path: Path) -> None:
+    """Before any process has run, within an action, too."""
+    planned = job("steps: [{uses: ./act}, {run: cat file, if: always()}]", contexts=contexts(origin))
+    files = {"act/action.yml": NESTED, "file": "there\n"}
+    async with StepsBench(tmp_path, planned, files) as bench:
+        assert await bench.steps.run() is True
+        assert bench.log(1001) == f"The commit {origin.second} is in the workspace already\n"
+        assert bench.log(1003) == "buildsys: error: there is no repository here to fetch it from\n"
+        assert bench.log(2) == "there\n"
 
 
 async def test_a_path_beside_what_is_there(origin: Origin, tmp_path: Path) -> None:
