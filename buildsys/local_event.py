@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from buildsys.core.event_kinds import DISPATCH, KINDS, PULL_REQUEST, PUSH, SCHEDULE
+from buildsys.core.event_payloads import NO_COMMIT, push_payload, repository_payload
 from buildsys.core.events import BRANCHES, Event
 from buildsys.core.git import check_ref
 from buildsys.errors import Invalid, SourceError
@@ -16,8 +17,6 @@ from buildsys.working_tree import WorkingTree
 
 PULL = 1
 """The number of the pull request."""
-
-_NOTHING = "0" * 40
 
 
 def local_event(
@@ -67,16 +66,7 @@ def merged(made: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _payload(name: str, tree: WorkingTree, actor: str, cron: str | None) -> dict[str, Any]:
-    owner, _, short = tree.repository.rpartition("/")
-    address = f"{tree.server}/{tree.repository}" if tree.server else ""
-    repository = {
-        "name": short,
-        "full_name": tree.repository,
-        "owner": {"login": owner, "name": owner},
-        "default_branch": tree.default_branch,
-        "html_url": address,
-        "clone_url": f"{address}.git" if address else "",
-    }
+    repository = repository_payload(tree.address, default_branch=tree.default_branch)
     whole = {"repository": repository, "sender": {"login": actor}}
     if name == PUSH:
         return whole | _push(tree, actor)
@@ -91,15 +81,11 @@ def _push(tree: WorkingTree, actor: str) -> dict[str, Any]:
     who = {"name": tree.author or actor, "email": tree.email}
     commit = {"id": tree.commit, "message": tree.message, "author": who, "committer": who}
     return {
-        "ref": f"{BRANCHES}{tree.branch}",
-        "before": tree.head or _NOTHING,
-        "after": tree.commit,
+        **push_payload(f"{BRANCHES}{tree.branch}", commit, before=tree.head or NO_COMMIT),
         "created": tree.head is None,
         "deleted": False,
         "forced": False,
         "pusher": {"name": actor, "email": tree.email},
-        "head_commit": commit,
-        "commits": [commit],
     }
 
 

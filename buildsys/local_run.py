@@ -55,11 +55,11 @@ def plan_locally(
         build_id=str(uuid4()),
         build_number=1,
         project=tree.root.name or "root",
-        repository=tree.repository,
+        repository=tree.address.repository,
         workflow=chosen.workflow.name,
         workflow_path=chosen.workflow.path,
         actor=actor,
-        server_url=tree.server,
+        server_url=tree.address.server,
     )
     return plan_build(
         chosen.workflow,

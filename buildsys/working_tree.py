@@ -8,7 +8,6 @@ the folder, but for submodules, which stay what they are. A tree without changes
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -16,19 +15,18 @@ from pathlib import Path
 
 import msgspec
 
+from buildsys.core.forge_address import ForgeAddress, address_of
 from buildsys.errors import SourceError
 
 AUTHOR = ("buildsys run", "buildsys@localhost")
 """Who makes the commits that stand for changed trees; when, is the epoch: the same tree is the same commit."""
-
-_REMOTE = re.compile(r"(?:[a-z+]+://)?(?:[^/@]*@)?(?P<host>[^/:]+)(?::\d+)?[:/]+(?P<path>.+?)(?:\.git)?/*")
 
 
 class WorkingTree(msgspec.Struct, frozen=True, kw_only=True):
     """A folder as `commit` of the repository `url`, where it is the head of `branch`.
 
     `head` is the commit that it was made from, None where there is none; `message` and `author` are that one's.
-    `repository` is `OWNER/NAME` and `server` the forge's URL, both from the remote `origin`, as far as it says them.
+    `address` is that of the remote `origin`, as far as it says one.
     `left_out` are the repositories in the folder.
     """
 
@@ -41,8 +39,7 @@ class WorkingTree(msgspec.Struct, frozen=True, kw_only=True):
     author: str
     email: str
     default_branch: str
-    repository: str
-    server: str
+    address: ForgeAddress
     left_out: tuple[str, ...] = ()
 
     @property
@@ -79,7 +76,7 @@ def read_working_tree(root: Path, own: Path) -> WorkingTree:
     commit = head if head and is_same else _commit(git, tree, head)
     branch = (user.ask("symbolic-ref", "--quiet", "--short", "HEAD") if theirs else "") or "main"
     _Git(store).run("--git-dir", str(store), "update-ref", f"refs/heads/{branch}", commit)
-    remote = _REMOTE.fullmatch(user.ask("config", "--get", "remote.origin.url")) if theirs else None
+    address = address_of(user.ask("config", "--get", "remote.origin.url") if theirs else "", name=f"local/{root.name}")
     known = user.ask("log", "-1", "--format=%an%n%ae%n%B", head).split("\n", 2) if head else []
     name, email, message = [*known, "", "", ""][:3]
     default = user.ask("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD") if theirs else ""
@@ -93,8 +90,7 @@ def read_working_tree(root: Path, own: Path) -> WorkingTree:
         author=name,
         email=email,
         default_branch=default.removeprefix("origin/") or "main",
-        repository=remote["path"].strip("/") if remote else f"local/{root.name}",
-        server=f"https://{remote['host']}" if remote else "",
+        address=address,
         left_out=left_out,
     )
 

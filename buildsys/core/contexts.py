@@ -13,13 +13,14 @@ import msgspec
 
 from buildsys.core.event_kinds import PULL_REQUEST
 from buildsys.core.events import BRANCHES, TAGS, Event
+from buildsys.core.forge_address import GITHUB, api_url, graphql_url
 
 
 class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a build beside its event.
 
     `repository` is `OWNER/NAME` where the forge says it, else the project's name; `workflow` the workflow's name and
-    `workflow_path` its file. `server_url` and `api_url` are the forge's.
+    `workflow_path` its file. `server_url` is the forge's; where that is not known, it is taken for GitHub.
     """
 
     build_id: str
@@ -31,7 +32,6 @@ class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     actor: str = ""
     server_url: str = ""
-    api_url: str = ""
 
 
 _VARIABLES = (
@@ -61,10 +61,12 @@ def github_context(event: Event, facts: BuildFacts) -> dict[str, Any]:
     """The `github` context; what the event does not say is empty, as a property that is missing is.
 
     `run_id` is the build's id, a UUID where GitHub has a number. `actor` is who the payload calls its sender, unless
-    the build was asked for by somebody else.
+    the build was asked for by somebody else. `retention_days` is 0: how long logs stay no repository says, and no
+    artifacts are kept.
     """
     of_pull_request = event.name.startswith(PULL_REQUEST)
     actor = facts.actor or _text(event.payload, "sender", "login")
+    server = facts.server_url or GITHUB
     return {
         "event_name": event.name,
         "event": event.payload,
@@ -86,10 +88,10 @@ def github_context(event: Event, facts: BuildFacts) -> dict[str, Any]:
         "run_id": facts.build_id,
         "run_number": str(facts.build_number),
         "run_attempt": str(facts.attempt),
-        "server_url": facts.server_url,
-        "api_url": facts.api_url,
-        "graphql_url": "",
-        "retention_days": "",
+        "server_url": server,
+        "api_url": api_url(server),
+        "graphql_url": graphql_url(server),
+        "retention_days": "0",
         "secret_source": "Actions",
         "workflow": facts.workflow,
         "workflow_ref": f"{facts.repository}/{facts.workflow_path}@{event.ref}",

@@ -118,7 +118,7 @@ def _run(wanted: Filter, event: Event) -> str | None:
 
 
 def _payload(wanted: Filter, event: Event) -> str | None:
-    """A push that a person makes by hand has no payload but its ref."""
+    """An event without a payload still has its ref."""
     body = {"ref": event.ref, **event.payload}
     if wanted.payload is None or any(not text or parse_filter(text)(body) for text in wanted.payload):
         return None

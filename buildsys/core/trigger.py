@@ -12,6 +12,7 @@ from buildsys.core.called_workflows import gather
 from buildsys.core.contexts import BuildFacts, build_contexts
 from buildsys.core.definition import Events, Filter, Workflow
 from buildsys.core.event_kinds import DISPATCH, PULL_REQUEST, PUSH
+from buildsys.core.event_payloads import as_push
 from buildsys.core.events import BRANCHES, TAGS, Event, match
 from buildsys.core.inputs import inputs_of, with_inputs
 from buildsys.core.planning import BuildPlan, PlanSettings, plan_build, refuse_build
@@ -92,7 +93,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         for workflow in self._meant(event):
             path, one = workflow.path, event
             if event.name == DISPATCH and DISPATCH not in workflow.on.filters and not event.inputs:
-                one = msgspec.structs.replace(event, name=PUSH, payload={})
+                one = as_push(event)
             if (reason := match(workflow.on, one)) is not None:
                 reasons.append(self.wrong[path][0] if workflow.on is UNREADABLE else f"{path}: {reason}")
             else:

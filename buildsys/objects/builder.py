@@ -13,8 +13,10 @@ import structlog
 from actors import Namespace
 from buildsys.core.contexts import BuildFacts
 from buildsys.core.event_kinds import DISPATCH, PULL_REQUEST
+from buildsys.core.event_payloads import repository_payload
 from buildsys.core.events import BRANCHES, HEAD, PULLS, TAGS, Event
 from buildsys.core.forge import Ignored
+from buildsys.core.forge_address import ForgeAddress, address_in, address_of
 from buildsys.core.planning import PlanSettings
 from buildsys.core.project import Project
 from buildsys.core.project_workflow import SETTINGS, project_workflow
@@ -88,9 +90,9 @@ class Builder:
         """
         if not project.settings.repository and (ref or commit):
             raise Invalid(f"project {project.name} has no repository, and so no branch and no commit")
-        head, ref = await self._find(project, ref)
+        head, ref, default = await self._find(project, ref)
         given = inputs or {}
-        payload = {"inputs": given, "ref": ref, "sender": {"login": by}}
+        payload = {"inputs": given, "ref": ref, "sender": {"login": by}, "repository": _told(project, default)}
         event = Event(name=DISPATCH, ref=ref, sha=commit or head, inputs=given, payload=payload, workflow=workflow)
         made = await self._make(project, event, delivery=None, actor=by)
         if isinstance(made, Ignored):
@@ -100,8 +102,9 @@ class Builder:
     async def trigger(self, project: Project, event: Event, *, delivery: UUID) -> list[UUID] | Ignored:
         """Queue a build of each workflow that wants the event. Raises `SourceError`."""
         if event.ref == HEAD:
-            sha, ref = await self._find(project, None)
-            event = msgspec.structs.replace(event, sha=sha, ref=ref)
+            sha, ref, default = await self._find(project, None)
+            payload = {"repository": _told(project, default), **event.payload}
+            event = msgspec.structs.replace(event, sha=sha, ref=ref, payload=payload)
         elif event.ref.startswith(PULLS) and project.settings.repository:
             event = await self._merged(project, event)
         return await self._make(project, event, delivery=delivery)
@@ -118,23 +121,31 @@ class Builder:
         self._hints.send("queue")
         return retried
 
-    async def _find(self, project: Project, ref: str | None) -> tuple[str | None, str]:
-        """The commit at a ref, and its complete name; a branch goes before a tag of the same name.
+    async def _find(self, project: Project, ref: str | None) -> tuple[str | None, str, str]:
+        """The commit at a ref, its complete name, and the default branch; a branch goes before a tag of the same name.
 
-        A project without a repository has neither.
+        A project without a repository has none of these, and not every repository has a default branch.
         """
         url, credential = project.settings.repository, project.settings.credential
         if not url:
-            return None, ""
+            return None, "", ""
         if ref is None:
             head, branch = await self._repository.resolve(url, branch=None, credential=credential)
-            return head, f"{BRANCHES}{branch}"
+            return head, f"{BRANCHES}{branch}", branch
         for complete in (ref,) if ref.startswith((BRANCHES, TAGS)) else (f"{BRANCHES}{ref}", f"{TAGS}{ref}"):
             commit = await self._repository.tip(url, ref=complete, credential=credential)
             if commit is not None:
-                return commit, complete
+                return commit, complete, await self._default_branch(project)
         kind = "branch" if ref.startswith(BRANCHES) else "tag" if ref.startswith(TAGS) else "branch or tag"
         raise NoSuchCommit(f"there is no {kind} {ref.removeprefix(BRANCHES).removeprefix(TAGS)!r}")
+
+    async def _default_branch(self, project: Project) -> str:
+        settings = project.settings
+        try:
+            _, branch = await self._repository.resolve(settings.repository, branch=None, credential=settings.credential)
+        except NoSuchCommit:
+            return ""
+        return branch
 
     async def _merged(self, project: Project, event: Event) -> Event:
         """A pull request's event with the merge of both branches for its commit, where the forge has made one."""
@@ -154,6 +165,8 @@ class Builder:
         if event.sha is None and has_repository:
             return Ignored(reason=f"branch {branch_of(event)!r} was deleted")
         found = await self._read(project, event.sha, event.ref) if event.sha and has_repository else NO_FILES
+        if event.name == DISPATCH:
+            event = msgspec.structs.replace(event, message=found.subject)
         own = None if found.files else project_workflow(project.settings)
         if not found.files and own is None:
             return Ignored(reason="the commit has no workflow file and the project no build command")
@@ -191,11 +204,13 @@ class Builder:
         if number is None:
             return None
         id = uuid4()
+        address = address_in(event.payload, _address(project))
         facts = BuildFacts(
             build_id=str(id),
             build_number=number,
             project=project.name,
-            repository=_full_name(event) or project.name,
+            repository=address.repository,
+            server_url=address.server,
             workflow=workflow.name,
             workflow_path=workflow.path,
             actor=actor,
@@ -240,8 +255,10 @@ class Builder:
         )
 
 
-def _full_name(event: Event) -> str:
-    """`OWNER/NAME`, where the forge says it."""
-    repository = event.payload.get("repository")
-    name = repository.get("full_name") if isinstance(repository, dict) else None
-    return name if isinstance(name, str) else ""
+def _address(project: Project) -> ForgeAddress:
+    return address_of(project.settings.repository, name=project.name)
+
+
+def _told(project: Project, default_branch: str) -> dict[str, Any]:
+    """The repository as its forge would tell of it."""
+    return repository_payload(_address(project), default_branch=default_branch)

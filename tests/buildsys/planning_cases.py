@@ -31,7 +31,6 @@ FACTS = BuildFacts(
     workflow="ci",
     workflow_path=PATH,
     server_url="https://forge.example",
-    api_url="https://forge.example/api",
 )
 
 

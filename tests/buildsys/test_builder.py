@@ -107,6 +107,14 @@ class TestPushes:
         id = await inbox.push(commit, head_commit={"message": "Tidy up [skip ci]"})
         assert await refused(inbox, id) == f"{FILE}: the commit's message says [skip ci]"
 
+    async def test_know_the_forge_that_sent_them(self, inbox: Inbox) -> None:
+        commit = inbox.repository.commit({FILE: f"on: push\n{JOB}"})
+        page = {"full_name": "tests/shop", "html_url": "https://ghe.example/tests/shop"}
+        _, plan = await only(inbox, await inbox.push(commit, repository=page))
+        github = plan.contexts["github"]
+        assert (github["server_url"], github["repository"]) == ("https://ghe.example", "tests/shop")
+        assert github["api_url"] == "https://ghe.example/api/v3"
+
 
 class TestPullRequests:
     async def test_are_built_as_the_merge_of_both_branches(self, inbox: Inbox) -> None:
@@ -171,6 +179,28 @@ class TestStarts:
         contexts = (await plan_of(inbox, build.id)).contexts
         assert contexts["inputs"] == {"lvl": "b", "dry": True, "count": 4, "note": ""}
         assert contexts["github"]["event"]["inputs"] == {"lvl": "b", "dry": "true", "count": "4", "note": ""}
+
+    async def test_tell_of_their_repository_as_its_forge_would(self, inbox: Inbox) -> None:
+        commit = inbox.repository.commit({FILE: f"on: push\n{JOB}"})
+        inbox.repository.branch("topic")
+        git(inbox.repository.path, "checkout", "--quiet", "main")
+        for ref in (None, "topic"):
+            (made,) = await inbox.builder.start(inbox.project, ref=ref, by="ann")
+            github = (await plan_of(inbox, made)).contexts["github"]
+            event = github["event"]
+            assert event["repository"]["default_branch"] == "main"
+            assert event["repository"]["full_name"] == github["repository"] == "shop"
+            assert "html_url" not in event["repository"]
+            assert (event["ref"], event["after"]) == (f"refs/heads/{ref or 'main'}", commit)
+            assert event["before"] == "0" * 40
+            assert event["head_commit"] == {"id": commit, "message": "Change files"}
+            assert (event["sender"]["login"], "inputs" in event) == ("ann", False)
+
+    async def test_of_a_message_that_asks_for_no_build_are_built(self, inbox: Inbox) -> None:
+        inbox.repository.commit({FILE: f"on: push\n{JOB}"})
+        git(inbox.repository.path, "commit", "--quiet", "--amend", "--message=Tidy up [skip ci]")
+        (build,) = await self.start(inbox)
+        assert build.title == "Tidy up [skip ci]"
 
     async def test_are_a_push_to_the_other_workflows(self, inbox: Inbox) -> None:
         push = ".github/workflows/push.yml"

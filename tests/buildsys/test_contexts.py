@@ -60,7 +60,9 @@ PROPERTIES: list[tuple[str, Event, str, Any]] = [
     ),
     ("workflow_sha: the commit of the workflow file", PUSH, "workflow_sha", "c0ffee"),
     ("server_url", PUSH, "server_url", "https://forge.example"),
-    ("api_url", PUSH, "api_url", "https://forge.example/api"),
+    ("api_url", PUSH, "api_url", "https://forge.example/api/v3"),
+    ("graphql_url", PUSH, "graphql_url", "https://forge.example/api/graphql"),
+    ("retention_days: a number of days", PUSH, "retention_days", "0"),
     ("ref_protected: a boolean", PUSH, "ref_protected", False),
 ]
 
@@ -81,6 +83,15 @@ def test_all_contexts_of_a_build() -> None:
 def test_whoever_asked_for_the_build_is_its_actor() -> None:
     facts = msgspec.structs.replace(FACTS, actor="carol")
     assert github_context(PUSH, facts)["actor"] == "carol"
+
+
+def test_a_forge_that_is_not_known_is_github() -> None:
+    github = github_context(PUSH, msgspec.structs.replace(FACTS, server_url=""))
+    assert [github[name] for name in ("server_url", "api_url", "graphql_url")] == [
+        "https://github.com",
+        "https://api.github.com",
+        "https://api.github.com/graphql",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -105,10 +116,10 @@ VARIABLES = {
     "BRANCH_TO_BUILD": "topic/x",
     "GITHUB_ACTOR": "bob",
     "GITHUB_ACTOR_ID": "3",
-    "GITHUB_API_URL": "https://forge.example/api",
+    "GITHUB_API_URL": "https://forge.example/api/v3",
     "GITHUB_BASE_REF": "main",
     "GITHUB_EVENT_NAME": "pull_request",
-    "GITHUB_GRAPHQL_URL": "",
+    "GITHUB_GRAPHQL_URL": "https://forge.example/api/graphql",
     "GITHUB_HEAD_REF": "topic/x",
     "GITHUB_JOB": "",
     "GITHUB_REF": "refs/pull/7/merge",
@@ -119,7 +130,7 @@ VARIABLES = {
     "GITHUB_REPOSITORY_ID": "1",
     "GITHUB_REPOSITORY_OWNER": "acme",
     "GITHUB_REPOSITORY_OWNER_ID": "2",
-    "GITHUB_RETENTION_DAYS": "",
+    "GITHUB_RETENTION_DAYS": "0",
     "GITHUB_RUN_ATTEMPT": "1",
     "GITHUB_RUN_ID": "b-1",
     "GITHUB_RUN_NUMBER": "12",

@@ -112,7 +112,10 @@ class TestComing:
         assert build.commit == head
         github = (await inbox.bench.builds.plan(build.id)).contexts["github"]
         assert (github["event_name"], github["ref"]) == ("schedule", "refs/heads/main")
-        assert github["event"] == {"schedule": "0 1 * * *", "workflow": FILE}
+        event = dict(github["event"])
+        repository = event.pop("repository")
+        assert (repository["full_name"], repository["default_branch"]) == ("shop", "main")
+        assert event == {"schedule": "0 1 * * *", "workflow": FILE}
         assert await times(inbox) == [ONE + 24 * HOUR]
 
     async def test_each_schedule_of_each_file_is_a_build(self, inbox: Inbox, clock: FakeClock) -> None:
