@@ -102,7 +102,7 @@ class Reader:
         )
 
     def text(self, field: Field, *, expected: str = "a text", empty: bool = False) -> str:
-        """A scalar as it is written, so that a version 1.10 stays 1.10; empty after an error, or where it may be."""
+        """A scalar's text; empty after an error, or where it may be."""
         text = self._scalar(field, expected=expected)
         if text is not None and not text.strip() and not empty:
             self.error(field.value, field.path, f"expected {expected}, found nothing")

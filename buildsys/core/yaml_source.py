@@ -3,15 +3,20 @@
 The tree is built from the parser's events without recursion, and an alias is the node it stands for, not a copy. So a
 hostile file costs no more than its own length: what its aliases would grow to is counted, and refused, before anyone
 walks it. Plain scalars are read by the YAML 1.2 core schema (§10.3.2): `on`, `yes` and `010` are not booleans or octal.
+Where a text is wanted of a number or a boolean it is that value's text, `1.1` of `1.10`, as GitHub's published runner
+has it; in quotes it stays as it is written. Infinities and NaN are texts here.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
 import msgspec
 import yaml
+
+from buildsys.core.expression_values import parse_number, to_text
 
 MAX_BYTES = 512 << 10
 """The largest file, as GitHub allows for a workflow."""
@@ -26,11 +31,12 @@ MAX_LENGTH = 1 << 20
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_BASED = re.compile(r"0x0*[0-9a-fA-F]{1,8}|0o0*[0-7]{1,11}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
 
 
 class Scalar(msgspec.Struct, frozen=True, kw_only=True):
-    """`text` is what the file says, without quotes; `value` is what it means by the core schema.
+    """`value` is what the file says means by the core schema, and `text` that as a text; of a null it is as written.
 
     It stands in the file's characters from `start` to `end`, in a `style`: `'`, `"`, `|`, `>` or empty.
     """
@@ -194,13 +200,14 @@ def _scalar(event: yaml.ScalarEvent) -> Scalar:
     _refuse_tag(event)
     line, column = _position(event)
     plain = event.style in (None, "") and event.tag is None
+    value = _plain(event.value) if plain else event.value
     assert event.start_mark is not None
     assert event.end_mark is not None
     return Scalar(
         line=line,
         column=column,
-        text=event.value,
-        value=_plain(event.value) if plain else event.value,
+        text=event.value if value is None else to_text(value),
+        value=value,
         start=event.start_mark.index,
         end=event.end_mark.index,
         style=event.style or "",
@@ -214,6 +221,8 @@ def _plain(text: str) -> str | int | float | bool | None:
         return _BOOLEANS[text]
     if _INTEGER.fullmatch(text):
         return int(text)
+    if _BASED.fullmatch(text) and not math.isnan(number := parse_number(text)):
+        return number
     return float(text) if _FLOAT.fullmatch(text) else text
 
 

@@ -112,7 +112,7 @@ def test_every_key_of_a_workflow() -> None:
     assert (found.path, found.name, found.run_name) == ("ci.yml", "CI", "Build ${{ github.ref_name }}")
     assert found.on.filters["push"] == Filter(branches=("main",))
     assert found.permissions == {"contents": "read", "id-token": "write"}
-    assert found.env == {"A": "workflow", "N": "1.10", "T": "true", "E": "", "cache-name": "x"}
+    assert found.env == {"A": "workflow", "N": "1.1", "T": "true", "E": "", "cache-name": "x"}
     assert found.defaults == Defaults(shell="bash", working_directory="src")
     assert found.concurrency == Concurrency(
         group="ci-${{ github.ref }}", cancel_in_progress="${{ github.ref != 'refs/heads/main' }}"
@@ -238,9 +238,19 @@ def test_no_case_matters_in_an_actions_repository() -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        ("{A: 010}", {"A": "010"}),
+        (
+            "{A: 1.10, B: 010, C: 0x10, D: 0o17, E: +1, F: 1.0}",
+            dict(zip("ABCDEF", ("1.1", "10", "16", "15", "1", "1"), strict=True)),
+        ),
+        (
+            "{A: '1.10', B: \"010\", C: !!str 0x10, D: 1_0, E: 1.1.0}",
+            {"A": "1.10", "B": "010", "C": "0x10", "D": "1_0", "E": "1.1.0"},
+        ),
+        ("{A: True, B: FALSE, C: 'True'}", {"A": "true", "B": "false", "C": "True"}),
+        ("{A: 1234567890123456789}", {"A": "1.23456789012346E+18"}),
+        ("{A: 0xfffffffff, B: .inf}", {"A": "0xfffffffff", "B": ".inf"}),
         ("{A: yes}", {"A": "yes"}),
-        ("{A: 1e3}", {"A": "1e3"}),
+        ("{A: 1e3}", {"A": "1000"}),
         ("{A: '  x '}", {"A": "  x "}),
         ("{A: ~}", {"A": ""}),
         ('{A: "a\\tb"}', {"A": "a\tb"}),
@@ -248,7 +258,7 @@ def test_no_case_matters_in_an_actions_repository() -> None:
         ("'${{ fromJSON(vars.X) }}'", "${{ fromJSON(vars.X) }}"),
     ],
 )
-def test_variables_are_as_they_are_written(written: str, expected: Environment) -> None:
+def test_variables_are_texts_of_what_yaml_means(written: str, expected: Environment) -> None:
     assert of_job(f"env: {written}").env == expected
 
 

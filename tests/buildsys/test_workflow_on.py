@@ -75,7 +75,7 @@ READ: dict[str, list[tuple[str, Events]]] = {
         ),
         (" {push: {branches: ['r/**', '!r/x']}}", one("push", branches=("r/**", "!r/x"))),
         (" {push: {branches-ignore: ['!main']}}", one("push", branches_ignore=("!main",))),
-        (" {push: {branches: [1.10, true, 0x1]}}", one("push", branches=("1.10", "true", "0x1"))),
+        (" {push: {branches: [1.10, true, 0x1]}}", one("push", branches=("1.1", "true", "1"))),
         (" {push: {branches: []}}", one("push", branches=())),
     ],
     "on.pull_request: branches and paths, or those to ignore": [
@@ -133,11 +133,11 @@ READ: dict[str, list[tuple[str, Events]]] = {
         ),
         (
             " {workflow_dispatch: {inputs: {v: {default: 1.10}, w: {default: ''}, e: {type: environment}}}}",
-            dispatch(v=Input(default="1.10"), w=Input(default=""), e=Input(type="environment")),
+            dispatch(v=Input(default="1.1"), w=Input(default=""), e=Input(type="environment")),
         ),
         (
             " {workflow_dispatch: {inputs: {c: {type: choice, options: ['', 1.0, true], default: ''}}}}",
-            dispatch(c=Input(type="choice", options=("", "1.0", "true"), default="")),
+            dispatch(c=Input(type="choice", options=("", "1", "true"), default="")),
         ),
     ],
     "on.workflow_call: typed inputs, outputs with values, secrets that may be required": [
