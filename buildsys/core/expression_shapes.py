@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from buildsys.core.event_kinds import KINDS
 from buildsys.core.expression_values import Kind
 
 
@@ -17,7 +18,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """What a value can be: anything where `kind` is None.
 
     An object has the properties `names`, and others of the shape `rest` if there is one. An array has items of the
-    shape `item`; `filtered` is one that `*` made. A text with `strangers` has that property in it, which they write.
+    shape `item`; `filtered` is one that `*` made. A text with `strangers` has that property in it, which they write;
+    one with `words` is one of these, or empty.
     """
 
     kind: Kind | None = None
@@ -26,6 +28,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     item: Shape | None = None
     filtered: bool = False
     strangers: str = ""
+    words: tuple[str, ...] = ()
 
 
 ANY = Shape()
@@ -49,10 +52,16 @@ def texts(names: Iterable[str]) -> dict[str, Shape]:
     return dict.fromkeys(names, TEXT)
 
 
-STEP = closed({"outputs": opened(TEXT), "conclusion": TEXT, "outcome": TEXT})
+def one_of(*words: str) -> Shape:
+    return Shape(kind=Kind.STRING, words=words)
+
+
+_RESULT = one_of("success", "failure", "cancelled", "skipped")
+
+STEP = closed({"outputs": opened(TEXT), "conclusion": _RESULT, "outcome": _RESULT})
 """A property of `steps`."""
 
-JOB = closed({"outputs": opened(TEXT), "result": TEXT})
+JOB = closed({"outputs": opened(TEXT), "result": _RESULT})
 """A property of `needs` and of `jobs`."""
 
 _SERVICE = closed({"id": TEXT, "network": TEXT, "ports": opened(TEXT)})
@@ -66,18 +75,27 @@ _GITHUB = (
     "workflow_sha", "workspace",
 )
 # fmt: on
-_JOB_TEXTS = ("status", "workflow_ref", "workflow_sha", "workflow_repository", "workflow_file_path")
+_JOB_TEXTS = ("workflow_ref", "workflow_sha", "workflow_repository", "workflow_file_path")
 _RUNNER = ("name", "os", "arch", "temp", "tool_cache", "debug", "environment", "workspace")
 
 CONTEXT_SHAPES: Mapping[str, Shape] = MappingProxyType(
     {
-        "github": closed({**texts(_GITHUB), "event": opened(ANY), "ref_protected": BOOLEAN}),
+        "github": closed(
+            {
+                **texts(_GITHUB),
+                "event": opened(ANY),
+                "event_name": one_of(*KINDS),
+                "ref_protected": BOOLEAN,
+                "ref_type": one_of("branch", "tag"),
+            }
+        ),
         "env": opened(TEXT),
         "vars": opened(TEXT),
         "secrets": opened(TEXT),
         "job": closed(
             {
                 **texts(_JOB_TEXTS),
+                "status": one_of("success", "failure", "cancelled"),
                 "check_run_id": NUMBER,
                 "container": closed(texts(("id", "network"))),
                 "services": opened(_SERVICE),

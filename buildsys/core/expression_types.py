@@ -29,6 +29,9 @@ from buildsys.core.expression_tree import (
 )
 from buildsys.core.expression_values import Kind, fold, kind, parse_number, to_number, to_text
 
+_FEW = 10
+"""Words that a message tells all of."""
+
 _COLLECTIONS = (Kind.ARRAY, Kind.OBJECT)
 _LITERALS = {Kind.NULL: NULL, Kind.BOOLEAN: BOOLEAN, Kind.NUMBER: NUMBER, Kind.STRING: TEXT}
 _RESULTS = {
@@ -127,7 +130,20 @@ class _Types:
             if left.kind != right.kind or node.operator not in ("==", "!="):
                 self.report(node.at, f"{kinds}, which are never equal, nor is one the greater")
         elif left.kind != right.kind and any(_is_word(side) for side in (node.left, node.right)):
-            self.report(node.at, f"{kinds} that is no number, so they are never equal; write true and numbers unquoted")
+            never = "they are never equal" if node.operator in ("==", "!=") else "this is never true"
+            self.report(node.at, f"{kinds} that is no number, so {never}; write true and numbers unquoted")
+        elif node.operator in ("==", "!="):
+            self._refuse_unknown(node.left, left, node.right)
+            self._refuse_unknown(node.right, right, node.left)
+
+    def _refuse_unknown(self, of: Node, shape: Shape, word: Node) -> None:
+        """A word that is compared with what is never that word."""
+        if not shape.words or not isinstance(word, Literal) or not isinstance(word.value, str) or not word.value:
+            return
+        if fold(word.value) not in map(fold, shape.words):
+            there_are = f"; it is one of {', '.join(shape.words)}" if len(shape.words) < _FEW else ""
+            hint = suggestion(word.value, shape.words) or there_are
+            self.report(word.at, f"{_named(of)} is never {word.value[:60]!r}{hint}")
 
     def _call(self, node: Call) -> Shape:
         shapes = [self.shape(argument) for argument in node.arguments]

@@ -67,6 +67,28 @@ CONTEXTS: Table = {
             "did you mean 'actor'?",
         ),
     ],
+    "what happened, and how it ended, is one of these words": [
+        (
+            step("run: x, if: github.event_name == ‸'pul_request'"),
+            "'github.event_name' is never 'pul_request'; did you mean 'pull_request'?",
+        ),
+        (
+            step("run: x, if: steps.s.outcome != ‸'failed'", before="      - {run: x, id: s}\n"),
+            "'steps.s.outcome' is never 'failed'; did you mean 'failure'?",
+        ),
+        (
+            workflow(
+                "b: {runs-on: x, steps: [run: x]}\n"
+                "  a: {needs: b, runs-on: x, steps: [run: x], if: \"‸'sucess' == needs.b.result\"}"
+            ),
+            "'needs.b.result' is never 'sucess'; did you mean 'success'?",
+        ),
+        (step("run: x, if: job.status == ‸'skipped'"), "is never 'skipped'; it is one of success, failure, cancelled"),
+        (step("run: x, if: github.ref_type == ‸'branches'"), "did you mean 'branch'?"),
+    ],
+    "only numbers are greater or less": [
+        (step("run: x, if: \"'a' ‸> 1\""), "a string with a number that is no number, so this is never true"),
+    ],
     "a text around ${{ }} makes an if always true": [
         (job("if: '‸x ${{ github.ref }}'"), "makes this always true"),
         (job("if: '‸${{ github.ref }} == 1'"), "makes this always true"),
@@ -161,6 +183,8 @@ INJECTION: Table = {
 }
 
 QUIET = [
+    step("run: x, if: github.event_name == 'Push' || github.event_name != '' || github.ref_type == 'tag'"),
+    step("run: x, if: job.status == 'success' || github.event_name == github.ref || github.event_name > 'a'"),
     step("run: 'echo ${{ env.T }}', env: {T: x}") + f"env: {{T: '${{{{ {TITLE} }}}}'}}\n",
     step("run: 'echo ${{ env.t }} ${{ env.OTHER }} $T'") + f"env: {{T: '${{{{ {TITLE} }}}}'}}\n",
     job(f"container: {{image: i, env: {{T: '${{{{ {TITLE} }}}}'}}}}").replace("run: x", "run: '${{ env.T }}'"),
