@@ -69,19 +69,19 @@ def log_command(
     `mask` takes out of each text what must not be said, before it is cut.
     """
     if name == b"group":
-        return LogCommand(line=line, kind="group_started", title=_cut(mask(_text(value)), MAX_NAME))
+        return LogCommand(line=line, kind="group_started", title=_cut(mask(text_of(value)), MAX_NAME))
     if name == b"endgroup":
         return LogCommand(line=line, kind="group_ended")
     level = _LEVELS.get(name)
     if level is None:
         return None
-    known = _properties(properties, mask)
+    known = parameters(properties, mask)
     numbers = {_NUMBERS[key]: number for key in _NUMBERS if (number := _number(known.get(key))) is not None}
     return LogCommand(
         line=line,
         kind="annotation",
         level=level,
-        message=_cut(mask(_text(value)), MAX_TEXT),
+        message=_cut(mask(text_of(value)), MAX_TEXT),
         title=known.get("title"),
         file=known.get("file"),
         **numbers,
@@ -93,16 +93,17 @@ def unescape(value: bytes, escaped: Mapping[bytes, bytes] = _IN_VALUES) -> bytes
     return _ESCAPED.sub(lambda found: escaped.get(found[0], found[0]), value)
 
 
-def _properties(text: bytes, mask: Callable[[str], str]) -> dict[str, str]:
+def parameters(text: bytes, mask: Callable[[str], str] = str) -> dict[str, str]:
+    """The parameters of a command by their names in small letters, masked and then cut where they are too long."""
     found: dict[str, str] = {}
     for part in text.split(b","):
         key, equals, value = part.partition(b"=")
         if equals:
-            found[key.decode("utf-8", "replace").strip().lower()] = _cut(mask(_text(value, _IN_PROPERTIES)), MAX_NAME)
+            found[key.decode("utf-8", "replace").strip().lower()] = _cut(mask(text_of(value, _IN_PROPERTIES)), MAX_NAME)
     return found
 
 
-def _text(data: bytes, escaped: Mapping[bytes, bytes] = _IN_VALUES) -> str:
+def text_of(data: bytes, escaped: Mapping[bytes, bytes] = _IN_VALUES) -> str:
     """The text that an escaped value stands for; NULs, which no database takes, replaced."""
     return unescape(data, escaped).decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 

@@ -14,6 +14,7 @@ step_scope         a list of steps and what they find
 step_preparation   what a step is to do: its environment, condition, name and work
 step_effects       what a step left for those behind it
 environment_files  GITHUB_ENV and its like, read
+older_commands     `::set-output::` and its like, from before these files
 job_contexts       what the expressions of steps can use
 journal            what was decided and what came of it, for the next life
 shells             a step's shell

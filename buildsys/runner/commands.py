@@ -21,6 +21,7 @@ from ahocorasick_rs import BytesAhoCorasick
 from buildsys.core.commands import MAX_ANNOTATIONS, MAX_GROUPS, LogCommand, log_command, unescape
 
 ADD_MASK = b"add-mask"
+STOP_COMMANDS = b"stop-commands"
 
 LONGEST_HEAD = 4096
 """Bytes at the beginning of a line that must say which command it is, so that little of an open line is remembered."""
@@ -31,7 +32,7 @@ LONGEST_VALUE = 16 << 10
 STRIDE = 64 << 10
 """Bytes that are searched at a time: all that is found in them takes memory."""
 
-_HEARD = frozenset({ADD_MASK, *b"stop-commands group endgroup error warning notice debug".split()})
+_HEARD = frozenset({ADD_MASK, STOP_COMMANDS, *b"group endgroup error warning notice debug".split()})
 _GROUPS = frozenset({b"group", b"endgroup"})
 _COMMANDS = _HEARD.union(
     b"add-matcher add-path echo internal-set-repo-path pause-logging remove-matcher resume-logging save-state set-env "
@@ -82,10 +83,11 @@ class OpenCommand(msgspec.Struct, frozen=True, kw_only=True):
 class CommandReader:
     """Reads a step's output, piece by piece. However it is cut into pieces, the commands are the same.
 
-    `position` is how far it has read.
+    `position` is how far it has read, `heard` are the commands that it reads.
     """
 
-    def __init__(self, *, position: int = 0) -> None:
+    def __init__(self, *, position: int = 0, heard: frozenset[bytes] = _HEARD) -> None:
+        self._heard = heard
         self.position = position
         self.open: OpenCommand | None = None
         self._line = b"\n"
@@ -119,7 +121,7 @@ class CommandReader:
         if self._token is not None:
             self._token = None if name == self._token else self._token
             return False
-        return name in _HEARD
+        return name in self._heard
 
     def _read_value(self, text: bytes, at: int, found: list[Command]) -> int:
         """Read the open command's value on, if there is one, and return where it ends."""
@@ -135,7 +137,7 @@ class CommandReader:
     def _close(self, end: int, found: list[Command]) -> None:
         assert self.open is not None
         command, self.open = self.open.close(end), None
-        if command.name != b"stop-commands":
+        if command.name != STOP_COMMANDS:
             found.append(command)
         elif command.is_whole:
             self._stop(unescape(command.value).lower())

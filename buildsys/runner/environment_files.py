@@ -7,8 +7,7 @@
 Lines end at LF, as on GitHub's Linux runners: a CR before it belongs to the value, or to the delimiter. Of what is said
 twice the last counts. A file that is not there says nothing; one that cannot be read fails its step.
 
-What GitHub's older commands in the output did is done by these files alone: `::set-env::` and `::add-path::`, which it
-disabled, and `::set-output::` and `::save-state::`, which it deprecated, are lines of the log like any other here.
+GitHub's older commands in the output are read in `buildsys.runner.older_commands`.
 
 Source of the rules: GitHub's documentation, "Workflow commands", "Environment files"; where that is silent, what
 GitHub's published runner does.

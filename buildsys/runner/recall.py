@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 
 from buildsys.runner.commands import LogCommands
@@ -20,7 +21,7 @@ def learn(masks: Masks, *, folder: JobFolder, steps: Iterable[int], limit: int) 
     for step in steps:
         if step not in masks.known:
             mask = StepMask(masks, step=step)
-            for data in _printed(folder, step, limit):
+            for data in printed(folder, step, limit):
                 mask.learn(data)
             mask.end()
 
@@ -53,8 +54,8 @@ def _show(data: bytes, mask: StepMask, commands: LogCommands, *, complete: bool)
     return data
 
 
-def _printed(folder: JobFolder, step: int, limit: int) -> Iterator[bytes]:
-    """The output of a step that has ended."""
+def printed(folder: JobFolder, step: int, limit: int = sys.maxsize) -> Iterator[bytes]:
+    """The output of a step that has ended, as far as it is kept, in pieces."""
     end = folder.log_end(step)
     rest = b""
     for piece in _pieces(folder, step, limit):

@@ -1,4 +1,4 @@
-"""What a step left in its environment files, read once it has ended, and what all steps of a job may leave."""
+"""What a step left in its environment files, or said with older commands, and what all steps of a job may leave."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from buildsys.runner.environment_files import (
     read_paths,
 )
 from buildsys.runner.folder import JobFolder
+from buildsys.runner.older_commands import read_older_commands
+from buildsys.runner.recall import printed
 
 MAX_ENVIRONMENT = 1 << 20
 """Bytes of the variables that a job's steps may set in all: more would not fit into a process."""
@@ -91,8 +93,12 @@ class _Reading:
         return found
 
     def _outputs(self, taken: Room) -> dict[str, str]:
+        """Those of the file win over those of older commands."""
+        older = read_older_commands(printed(self._folder, self._step))
+        self._warnings += older.warnings
+        self._problems += older.problems
         try:
-            found = read_assignments(self._data("output"))
+            found = {**older.outputs, **read_assignments(self._data("output"))}
             _check_room(taken.outputs + size(found), MAX_OUTPUTS, "the outputs of the job's steps")
         except FileError as error:
             self._problems.append(f"GITHUB_OUTPUT: {error}")

@@ -86,9 +86,29 @@ SAYS = [
         ("e", "bash\nreached\n"),
     ),
     (
-        "::set-output:: and ::set-env:: are lines of the log",
-        ('echo "::set-output name=a::1"; echo "::set-env name=B::2"', 'echo "[${{ steps.s1.outputs.a }}$B]"'),
-        ("::set-output name=a::1\n::set-env name=B::2\n", "[]\n"),
+        "::set-output:: is an output, with a warning",
+        (
+            'echo "::set-output name=a::1%0A2"; echo "::SET-OUTPUT name=b::old"; echo b=new >> "$GITHUB_OUTPUT"',
+            'echo "[${{ steps.s1.outputs.a }}|${{ steps.s1.outputs.b }}]${{ steps.s1.outcome }}"',
+        ),
+        (
+            "::set-output name=a::1%0A2\n::SET-OUTPUT name=b::old\n"
+            "buildsys: warning: the command ::set-output:: is deprecated; write to the file GITHUB_OUTPUT\n",
+            "[1\n2|new]success\n",
+        ),
+    ),
+    (
+        "::set-env:: is disabled, and fails the step",
+        ('echo "::set-env name=B::2"', 'echo "[$B]${{ steps.s1.outcome }}"'),
+        (
+            "::set-env name=B::2\nbuildsys: error: the command ::set-env:: is disabled; write to the file GITHUB_ENV\n",
+            "[]failure\n",
+        ),
+    ),
+    (
+        "no command is heard between ::stop-commands:: and its token",
+        ('echo "::stop-commands::t"; echo "::set-output name=a::1"; echo ::t::', 'echo "[${{ steps.s1.outputs.a }}]"'),
+        ("::stop-commands::t\n::set-output name=a::1\n::t::\n", "[]\n"),
     ),
     (
         "github.action is the step's id",
