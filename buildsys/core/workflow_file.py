@@ -20,7 +20,8 @@ import msgspec
 
 from buildsys.core.action_file import read_action
 from buildsys.core.definition import Action, Defaults, Events, Filter, Job, Workflow
-from buildsys.core.expression_shapes import ANY, BOOLEAN, NUMBER, TEXT, Shape, closed
+from buildsys.core.event_kinds import DISPATCH
+from buildsys.core.expression_shapes import ANY, BOOLEAN, NUMBER, TEXT, Shape, closed, opened, texts
 from buildsys.core.findings import Finding, Rule
 from buildsys.core.job_reading import job_shape, read_concurrency, read_defaults, read_jobs
 from buildsys.core.permission_reading import read_permissions
@@ -124,6 +125,9 @@ def _read_workflow(reader: TemplateReader, whole: Field, file: str) -> Workflow:
         reader.error(fields["steps"].key, "steps", "cannot stand beside 'jobs'; write them into a job")
     on = _read_on(reader, fields)
     reader.scope["inputs"] = _inputs_shape(on)
+    if on.filters.keys() == {DISPATCH}:
+        event = opened(ANY, {"inputs": properties(texts(on.dispatch))})
+        reader.scope["github"] = closed({**reader.scope["github"].names, "event": event})
     env = reader.variables(fields.get("env"), place="env")
     jobs = _read_short(reader, fields["steps"]) if short else _read_jobs(reader, fields.get("jobs"))
     reader.scope["jobs"] = properties({id: job_shape(job) for id, job in jobs.items()})

@@ -60,6 +60,18 @@ CONTEXTS: Table = {
             "did you mean 'deploy'?",
         ),
     ],
+    "github.event.inputs has the same, where nothing but a dispatch starts it": [
+        (
+            job("if: github.event.inputs.‸levle == 'x'").replace(
+                "on: push", "on: {workflow_dispatch: {inputs: {level: {}}}}"
+            ),
+            "'github.event.inputs' has no property 'levle'; did you mean 'level'?",
+        ),
+        (
+            job("if: github.event.inputs.‸level == 'x'").replace("on: push", "on: workflow_dispatch"),
+            "'github.event.inputs' has no property 'level'",
+        ),
+    ],
     "github has these properties": [
         (job("env: {A: '${{ github.‸branch }}'}"), "'github' has no property 'branch'"),
         (
@@ -183,6 +195,12 @@ INJECTION: Table = {
 }
 
 QUIET = [
+    job("if: github.event.inputs.other == 'x' || github.event.anything").replace(
+        "on: push", "on: {push: , workflow_dispatch: {inputs: {level: {}}}}"
+    ),
+    job("if: github.event.inputs.LEVEL == 'x' || github.event.ref").replace(
+        "on: push", "on: {workflow_dispatch: {inputs: {level: {}}}}"
+    ),
     step("run: x, if: github.event_name == 'Push' || github.event_name != '' || github.ref_type == 'tag'"),
     step("run: x, if: job.status == 'success' || github.event_name == github.ref || github.event_name > 'a'"),
     step("run: 'echo ${{ env.T }}', env: {T: x}") + f"env: {{T: '${{{{ {TITLE} }}}}'}}\n",
