@@ -28,6 +28,9 @@ from buildsys.core.planned import PassedSecrets, PlannedJob
 from buildsys.core.secret_names import GITHUB_TOKEN
 from buildsys.runner.environment_files import FILES
 
+_FIXED = ("GITHUB_", "BUILDSYS", "BUILD_ID", "PROJECT_KEY", "BRANCH_TO_BUILD")
+"""How the default variables begin that nothing changes: GitHub's, and those that say here which build it is."""
+
 _ARCHITECTURES = {"x86_64": "X64", "i686": "X86", "aarch64": "ARM64", "armv7l": "ARM"}
 
 WORDS = {
@@ -62,6 +65,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def files(self, number: int) -> dict[str, str]:
         """The variables that name a step's environment files."""
         return {variable: str(self.step(number) / name) for variable, name in FILES.items()}
+
+
+def file_properties(files: Mapping[str, str]) -> dict[str, str]:
+    """The properties of `github` that name a step's environment files, of the variables that do."""
+    return {variable.removeprefix("GITHUB_").lower(): path for variable, path in files.items()}
 
 
 def job_contexts(job: PlannedJob, place: Place, secrets: Mapping[str, str]) -> dict[str, Any]:
@@ -102,7 +110,7 @@ def fixed_variables(contexts: Mapping[str, Any], given: Mapping[str, str]) -> di
     """The default variables, which no `env` and no file changes: those of them that were `given`, and the runner's."""
     runner = contexts["runner"]
     return {
-        **{name: value for name, value in given.items() if name.startswith("GITHUB_")},
+        **{name: value for name, value in given.items() if name.startswith(_FIXED)},
         "GITHUB_WORKSPACE": str(contexts["github"]["workspace"]),
         "GITHUB_EVENT_PATH": str(contexts["github"]["event_path"]),
         **{f"RUNNER_{name.upper()}": str(runner[name]) for name in runner if runner[name]},

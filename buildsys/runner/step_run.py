@@ -25,7 +25,7 @@ from buildsys.errors import BuildsysError, DriverError, SourceError
 from buildsys.runner.container import JobContainer
 from buildsys.runner.folder import JobFolder
 from buildsys.runner.hash_files import FileHasher
-from buildsys.runner.job_contexts import WORDS, text, told
+from buildsys.runner.job_contexts import WORDS, file_properties, text, told
 from buildsys.runner.job_source import JobSource
 from buildsys.runner.journal import FIRST_WITHIN, Begun, Compose, Ended, Entry, Journal, Run, Say
 from buildsys.runner.local_actions import STEP_CONTEXTS
@@ -139,7 +139,7 @@ class JobSteps:
     async def _begin(self, key: str, index: int, scope: Scope) -> Begun | None:
         """Decide what the step does, and write it down; None where it is skipped."""
         number = index + 1 if scope.parent is None else self._journal.next_within()
-        around = self._around(scope, index)
+        around = self._around(scope, index, number)
         step = scope.steps[index]
         prepared = await asyncio.to_thread(prepare, step, around, number=number)
         if prepared is None:
@@ -306,11 +306,15 @@ class JobSteps:
             self._write(begun)
         self._write(_ended(begun, Outcome.FAILED))
 
-    def _around(self, scope: Scope, index: int | None = None) -> Around:
+    def _around(self, scope: Scope, index: int | None = None, number: int | None = None) -> Around:
         situation = self._situation
         github = scope.contexts.get("github", {})
         if index is not None and "action_path" not in github:
             github = {**github, "action": action_name(scope.steps, index)}
+        if number is not None:
+            github = {**github, **file_properties(situation.place.files(number))}
+        if scope.parent is not None:
+            github = {**github, "action_status": self._status_of(scope)}
         status = Status(failed=scope.failed, canceled=self._cut is not None, hasher=self._hasher)
         fixed = dict(situation.fixed)
         for name in ("action", "action_path"):
@@ -320,7 +324,7 @@ class JobSteps:
             contexts={
                 **scope.contexts,
                 "github": github,
-                "job": {**situation.contexts.get("job", {}), "status": self._job_status()},
+                "job": {**situation.contexts.get("job", {}), "status": self._status_of(self._top)},
                 "steps": scope.results,
             },
             env={**situation.env, **self._said(), **scope.env},
@@ -341,10 +345,10 @@ class JobSteps:
             said.update(ended.env)
         return said
 
-    def _job_status(self) -> str:
+    def _status_of(self, scope: Scope) -> str:
         if self._cut is not None:
             return WORDS[self._cut]
-        return WORDS[Outcome.FAILED if self._top.failed else Outcome.SUCCESS]
+        return WORDS[Outcome.FAILED if scope.failed else Outcome.SUCCESS]
 
     def _taken(self) -> Room:
         ended = self._journal.ended.values()
@@ -356,7 +360,7 @@ class JobSteps:
 
     def _tolerates(self, begun: Begun, scope: Scope, index: int, lines: list[str]) -> bool:
         try:
-            return tolerates(scope.steps[index], self._around(scope, index), begun.env)
+            return tolerates(scope.steps[index], self._around(scope, index, begun.number), begun.env)
         except ExpressionError as error:
             lines.append(f"buildsys: error: continue-on-error: {error}")
             return False

@@ -130,7 +130,12 @@ class StepsBench:
 
     def life(self) -> JobSteps:
         """The steps as a runner that was started again has them: from what is on the disk."""
-        given = {"GITHUB_SHA": GITHUB["sha"], "GITHUB_REPOSITORY": "octo/hello"}
+        given = {
+            "GITHUB_SHA": GITHUB["sha"],
+            "GITHUB_REPOSITORY": "octo/hello",
+            "BUILDSYS_COMMIT": "c0",
+            "BUILD_ID": "b1",
+        }
         offered = assignment(job=self.planned, env=given, named_secrets=self.secrets, grace=self.grace)
         found = situation(replace(offered, log_limit=LOG_LIMIT), root=self.driver.root(self.spec), runner="tester")
         self.journal = Journal(self.folder.private / "journal")

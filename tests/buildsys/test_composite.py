@@ -40,6 +40,14 @@ outputs:
 FILES = {"greet/action.yml": GREET, "greet/text": "from the action\n"}
 
 
+async def test_an_action_knows_how_it_goes(tmp_path: Path) -> None:
+    tell = 'run: echo "${{ github.action_status }} ${{ job.status }}"\n  if: always()\n  shell: sh'
+    files = {"a/action.yml": action(f"- {tell}\n- run: exit 1\n  shell: sh\n- {tell}")}
+    async with StepsBench(tmp_path, job("steps: [uses: ./a]"), files) as bench:
+        assert await bench.steps.run() is True
+        assert (bench.log(1001), bench.log(1003)) == ("success success\n", "failure success\n")
+
+
 async def test_an_action_runs_its_steps_with_its_inputs_and_outputs(tmp_path: Path) -> None:
     planned = job(
         """\
