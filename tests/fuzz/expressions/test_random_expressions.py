@@ -28,7 +28,7 @@ from buildsys.core.expressions import (
     to_text,
 )
 from buildsys.core.glob import Glob
-from buildsys.core.injection import SCRIPT, untrusted
+from buildsys.core.injection import strangers
 from buildsys.core.payload_filter import parse_filter
 from buildsys.runner.hash_files import FileHasher
 from buildsys.runner.step_preparation import Status
@@ -137,7 +137,7 @@ def test_every_expression_is_a_value_or_an_error_with_its_place(tmp_path: Path) 
             for problem in (*check(tree, place), *check_types(tree, condition=parse is parse_condition)):
                 assert 0 <= problem.at <= len(written)
         assert all(reference.path[0] for reference in references(tree))
-        assert all(0 <= at < len(written) for at, _ in untrusted(tree, SCRIPT))
+        assert all(0 <= stranger.at < len(written) for stranger in strangers(tree, {}))
         names_of("secrets", [tree])
         try:
             value = evaluate(tree, any_contexts(chance), status)
