@@ -19,6 +19,8 @@ ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 """As well what a process can have in its environment and no shell can name: GitHub's own examples have `cache-name`."""
 
+NO_MERGE = "YAML's merge keys are not in the language: write the keys out, or use an alias for a whole value"
+
 _PATIENCE = 100
 """Errors, or words to choose from, beyond which no suggestion is looked for: the search costs time."""
 
@@ -63,6 +65,7 @@ class Reader:
         if len(self._found) > _PATIENCE or len(known) > _PATIENCE:
             return ""
         near = difflib.get_close_matches(word[:100].lower(), known, n=1)
+        near = near or [name for name in known if name.startswith(f"{word.lower()}-")]
         return f"; did you mean {near[0]!r}?" if near else ""
 
     def entries(self, node: Node, path: str, *, expected: str = "a mapping") -> Iterator[Field]:
@@ -73,6 +76,9 @@ class Reader:
         first: dict[str, Scalar] = {}
         for key, value in node.entries:
             at = f"{path}.{key.text}" if path else key.text
+            if key.text == "<<" and not key.style:
+                self.error(key, at, NO_MERGE)
+                continue
             if key.text in first:
                 self.error(key, at, f"stands here again; the first is on line {first[key.text].line}")
                 continue

@@ -46,6 +46,10 @@ FILE: Table = {
     "a concurrency group is a text, or a mapping with a group": [
         (f"on: push\n‸concurrency: {{cancel-in-progress: true}}\n{JOB}", "concurrency: missing 'group'"),
         (
+            f"on: push\nconcurrency: {{group: g, ‸cancel: true}}\n{JOB}",
+            "concurrency.cancel: unknown key; did you mean 'cancel-in-progress'?",
+        ),
+        (
             f"on: push\nconcurrency: {{group: g, ‸cancel-in-progres: true}}\n{JOB}",
             "unknown key; did you mean 'cancel-in-progress'?",
         ),
@@ -69,6 +73,8 @@ FILE: Table = {
     "env of a workflow has no env": [
         (f"on: push\nenv: {{A: '${{{{ ‸env.B }}}}'}}\n{JOB}", "'env' cannot be used in env"),
         (f"on: push\nenv: {{‸1A: x}}\n{JOB}", "a variable's name is letters"),
+        (f"on: push\nenv: {{‸<<: {{A: x}}}}\n{JOB}", "env.<<: YAML's merge keys are not in the language"),
+        (job("‸<<: {name: x}"), "jobs.a.<<: YAML's merge keys are not in the language"),
         (f"on: push\nenv: ‸[A]\n{JOB}", "env: expected a mapping of variables, found a list"),
         (f"on: push\nenv: {{A: ‸[x]}}\n{JOB}", "env.A: expected a text, a number, true or false, found a list"),
         (f'on: push\nenv: {{A: ‸"\\0"}}\n{JOB}', "found one with a NUL character"),
