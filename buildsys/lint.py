@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from buildsys.core.built_in import lacking_kind
 from buildsys.core.definition import Action, Workflow
 from buildsys.core.findings import Finding
-from buildsys.core.uses import Use, check_action, check_called, missing
+from buildsys.core.uses import Use, check_action, check_called, in_circle, missing
 from buildsys.core.workflow_file import Examined, examine_action, examine_workflow
 from buildsys.core.yaml_source import MAX_BYTES
 
@@ -44,6 +44,7 @@ class _Linter:
 
     def run(self, files: Iterable[Path]) -> Linted:
         found: dict[Path, list[Finding]] = {}
+        used_by: dict[Path, list[tuple[Use, Path]]] = {}
         ahead = deque((path, _root(path)) for path in files)
         while ahead:
             path, root = ahead.popleft()
@@ -51,13 +52,17 @@ class _Linter:
                 continue
             examined = self._examine(path)
             found[path] = list(examined.findings)
+            used_by[path] = []
             for use in examined.uses:
                 used = _used(root, use)
                 if used is None:
                     found[path].append(missing(use))
                 else:
                     found[path] += self._check(use, used)
+                    used_by[path].append((use, used))
                     ahead.append((used, root))
+        for use, paths in _circles(used_by):
+            found[paths[-1]].append(in_circle(use, paths))
         findings = tuple(finding for of_file in found.values() for finding in sorted(of_file))
         return Linted(findings=findings, sources=self._sources)
 
@@ -77,6 +82,24 @@ class _Linter:
                 yield from check_action(use, action)
             case Workflow(on=on):
                 yield from check_called(use, on)
+
+
+def _circles(used_by: Mapping[Path, Sequence[tuple[Use, Path]]]) -> Iterator[tuple[Use, list[Path]]]:
+    """What uses a file that leads to it again, and the files of that circle, the one that uses it last."""
+    done: set[Path] = set()
+    for first in used_by:
+        way = [] if first in done else [first]
+        ahead = [iter(used_by[path]) for path in way]
+        while ahead:
+            use, used = next(ahead[-1], (None, None))
+            if use is None or used is None:
+                ahead.pop()
+                done.add(way.pop())
+            elif used in way:
+                yield use, way[way.index(used) :]
+            elif used not in done:
+                way.append(used)
+                ahead.append(iter(used_by[used]))
 
 
 def _root(path: Path) -> Path:

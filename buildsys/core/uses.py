@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Names
+from pathlib import Path
 
 import msgspec
 
@@ -58,6 +59,14 @@ def missing(use: Use) -> Finding:
     if use.is_workflow:
         return _finding(use, "there is no such workflow in this repository", Rule.NEEDS)
     return _finding(use, "there is no action.yml or action.yaml in this folder; a step before may put it there")
+
+
+def in_circle(use: Use, paths: Sequence[Path]) -> Finding:
+    """What to say of a use that closes a circle of files: of workflows no build begins, an action's step fails."""
+    circle = " uses ".join(map(str, (*paths, paths[0])))
+    if use.is_workflow:
+        return _finding(use, f"workflows use each other: {circle}", Rule.NEEDS)
+    return _finding(use, f"actions use each other without end: {circle}")
 
 
 def check_action(use: Use, action: Action) -> Iterator[Finding]:

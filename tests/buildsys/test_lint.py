@@ -206,11 +206,35 @@ def test_a_called_workflow_is_given_its_secrets(repository: Path, secrets: str, 
     assert [message.removeprefix("./.github/workflows/called.yml ") for message in messages] == expected
 
 
-def test_actions_that_use_each_other_are_examined_once(repository: Path) -> None:
+def test_actions_that_use_each_other_are_examined_once_and_told(repository: Path) -> None:
     step = "runs:\n  using: composite\n  steps: [{uses: ./%s}]\n"
     write(repository, {"a/action.yml": step % "b", "b/action.yml": step % "a"})
     write(repository, {".github/workflows/ci.yml": using("{}", "./a")})
-    assert found(Path()) == []
+    assert found(Path()) == [
+        ("b/action.yml:3:18", "actions use each other without end: a/action.yml uses b/action.yml uses a/action.yml")
+    ]
+    assert run().exit_code == 0
+
+
+def test_an_action_that_uses_itself_is_told(repository: Path) -> None:
+    write(repository, {"loop/action.yml": "runs:\n  using: composite\n  steps: [{uses: ./loop}]\n"})
+    write(repository, {"once/action.yml": "runs:\n  using: composite\n  steps: [{uses: ./greet}, {uses: ./greet}]\n"})
+    write(repository, {"greet/action.yml": GREET.replace("required: true", "default: x")})
+    write(
+        repository, {".github/workflows/a.yml": using("{}", "./loop"), ".github/workflows/b.yml": using("{}", "./once")}
+    )
+    assert found(Path()) == [
+        ("loop/action.yml:3:18", "actions use each other without end: loop/action.yml uses loop/action.yml")
+    ]
+
+
+def test_workflows_that_call_each_other_are_refused(repository: Path) -> None:
+    call = "on: [push, workflow_call]\njobs: {c: {uses: ./.github/workflows/%s.yml}}\n"
+    write(repository, {".github/workflows/a.yml": call % "b", ".github/workflows/b.yml": call % "a"})
+    (finding,) = lint(workflows(Path())).findings
+    assert (finding.file, finding.severity) == (".github/workflows/b.yml", "error")
+    circle = ".github/workflows/a.yml uses .github/workflows/b.yml uses .github/workflows/a.yml"
+    assert finding.message == f"workflows use each other: {circle}"
 
 
 def test_a_file_is_read_in_its_own_repository(repository: Path) -> None:
