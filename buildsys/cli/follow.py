@@ -112,6 +112,8 @@ class Narrator:
             self._note(f"▸ {self._name(place)}", color="cyan")
             self._place = place
             return
+        if data.get("name"):
+            self._names.setdefault(place, data["name"])  # one that was skipped never started
         since = self._since.get(place)
         exit_code = data.get("exit_code")
         self._stopped(

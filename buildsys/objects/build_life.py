@@ -378,11 +378,11 @@ class BuildLife:
         self._stop_step(job, step, item.outcome, item.exit_code, item.at)
         return True
 
-    def _stop_step(self, job: JobLife, step: StepLife, outcome: Outcome, exit_code: int | None, now: datetime) -> None:
+    def _stop_step(self, job: JobLife, step: StepLife, outcome: Outcome, code: int | None, now: datetime) -> None:
         outcome = self._as_ordered(outcome)
-        step.state, step.outcome, step.exit_code, step.stopped_at = State.STOPPED, outcome, exit_code, now
+        step.state, step.outcome, step.exit_code, step.stopped_at = State.STOPPED, outcome, code, now
         self.changes.steps.add((job.id, step.number))
-        self._tell(STEP_STOPPED, now, job=job.id, step=step.number, outcome=outcome, exit_code=exit_code)
+        self._tell(STEP_STOPPED, now, job=job.id, step=step.number, name=step.name, outcome=outcome, exit_code=code)
 
     def _as_ordered(self, outcome: Outcome) -> Outcome:
         """A runner that is ordered to end something says canceled; why it was ordered, we know."""

@@ -153,6 +153,7 @@ def test_a_step_that_did_not_begin_can_only_be_skipped() -> None:
     assert not apply(life, job, StepStopped(step=1, outcome=Outcome.SUCCESS, exit_code=0, at=NOW))
     assert apply(life, job, StepStopped(step=1, outcome=Outcome.SKIPPED, exit_code=None, at=NOW))
     assert job.position.stopped == {1: Outcome.SKIPPED}
+    assert (life.records[-1].kind, life.records[-1].data["name"]) == ("step_stopped", job.steps[1].name)
 
 
 def gaps(life: BuildLife) -> list[tuple[str | None, int | None, str]]:
