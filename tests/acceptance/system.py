@@ -18,13 +18,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-import docker_image
-import pytest
 
 PATIENCE = 60.0
-
-DRIVERS = ("process", pytest.param("docker", marks=pytest.mark.docker))
-"""What a test or a fixture that is for each driver has as its parameters."""
 
 
 def free_port() -> int:
@@ -206,14 +201,6 @@ class System:
                 return response.status == 200
         except aiohttp.ClientError:
             return False
-
-
-def system_on(folder: Path, driver: str, **environment: str) -> System:
-    """A system with this driver, whose jobs have an image if they need one. Skips the test where no engine answers."""
-    if driver == "docker":
-        docker_image.require_engine()
-        environment = {"BUILDSYS_DEFAULT_IMAGE": docker_image.base_image(), **environment}
-    return System(folder, driver=driver, **environment)
 
 
 class Follower:

@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import outside
 import pytest
-from system import DRIVERS, Repository, System, system_on, until
+from drivers import DRIVERS, system_on
+from system import Repository, System, until
 
 GRACE = 10.0
 

@@ -19,7 +19,8 @@ import outside
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from system import DRIVERS, Repository, System, free_port, system_on, until
+from drivers import DRIVERS, system_on
+from system import Repository, System, free_port, until
 
 import buildsys.app
 from buildsys.app import App

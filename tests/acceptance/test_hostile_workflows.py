@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from cli_command import Command
-from system import DRIVERS, Repository, System, system_on, until
+from drivers import DRIVERS, system_on
+from system import Repository, System, until
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from system import DRIVERS, Follower, Repository, System, system_on, until
+from drivers import DRIVERS, system_on
+from system import Follower, Repository, System, until
 
 LINES = 20000
 

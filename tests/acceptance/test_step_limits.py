@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import outside
 import pytest
-from system import DRIVERS, Repository, system_on
+from drivers import DRIVERS, system_on
+from system import Repository
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
