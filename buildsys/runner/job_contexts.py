@@ -28,7 +28,7 @@ from buildsys.core.planned import PassedSecrets, PlannedJob
 from buildsys.core.secret_names import GITHUB_TOKEN
 from buildsys.runner.environment_files import FILES
 
-_FIXED = ("GITHUB_", "BUILDSYS", "BUILD_ID", "PROJECT_KEY", "BRANCH_TO_BUILD")
+_FIXED = ("GITHUB_", "BUILDSYS")
 """How the default variables begin that nothing changes: GitHub's, and those that say here which build it is."""
 
 _ARCHITECTURES = {"x86_64": "X64", "i686": "X86", "aarch64": "ARM64", "armv7l": "ARM"}
