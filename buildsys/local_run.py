@@ -9,6 +9,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -82,7 +83,8 @@ class LocalRun:
     """Runs builds once. `folder` is a new one for what is written; `config` says driver, slots and limits.
 
     The first Ctrl-C (or SIGTERM, SIGHUP) cancels the builds, as a server does; a second one ends them at once. Both
-    return when everything is gone. `interrupted` tells of either.
+    return when everything is gone. `interrupted` tells of either. Where nothing can be told any more, as into a pipe
+    that nobody reads, the builds are canceled too; that error is raised when everything is gone.
     """
 
     def __init__(
@@ -98,7 +100,8 @@ class LocalRun:
         self.interrupted = False
         self._folder = folder
         self._config = config
-        self._say = orders.say
+        self._orders = orders
+        self._unheard: OSError | None = None
         self._installation = f"run-{uuid4().hex[:12]}"
         self._orchestrator = LocalOrchestrator(
             builds,
@@ -106,7 +109,7 @@ class LocalRun:
             secrets=secrets,
             labels={*COMMON_LABELS, *config.images, *config.labels, "docker", "process"},
             limits=LocalLimits(grace=config.grace, log=config.log_limit),
-            tell=orders.tell,
+            tell=partial(self._utter, orders.tell),
         )
         self._is_running = False
 
@@ -131,6 +134,8 @@ class LocalRun:
         finally:
             for number in STOPS:
                 loop.remove_signal_handler(number)
+        if self._unheard is not None:
+            raise self._unheard
 
     async def _build(self, runner: Runner) -> None:
         async with asyncio.TaskGroup() as group:
@@ -171,7 +176,7 @@ class LocalRun:
                 await docker.close()
                 if self._config.driver == "docker":
                     raise
-                self._say(f"{error}; {FALLBACK}")
+                self._orders.say(f"{error}; {FALLBACK}")
             else:
                 return docker
         return ProcessDriver(state=self._folder / "process", hidden=(self._folder,))
@@ -180,8 +185,19 @@ class LocalRun:
         if not self._is_running:
             this.cancel()
         elif not self.interrupted:
-            self._say("Canceling: steps are asked to end. Ctrl-C again ends them at once.")
+            self._utter(self._orders.say, "Canceling: steps are asked to end. Ctrl-C again ends them at once.")
             self._orchestrator.cancel("canceled by Ctrl-C")
         else:
             self._orchestrator.abandon("ended at once by a second Ctrl-C")
         self.interrupted = True
+
+    def _utter(self, tell: Callable[..., None], *said: object) -> None:
+        """Tell something, as long as that can be done."""
+        if self._unheard is not None:
+            return
+        try:
+            tell(*said)
+        except OSError as error:
+            self._unheard = error
+            # Not at once: the orchestrator is telling what it has settled.
+            asyncio.get_running_loop().call_soon(self._orchestrator.cancel, "canceled: its output can go nowhere")

@@ -226,7 +226,7 @@ class _Command:
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 asyncio.run(run())
-        except* BuildsysError as errors:
+        except* (BuildsysError, OSError) as errors:
             raise errors.exceptions[0] from None
         finally:
             narrator.close()

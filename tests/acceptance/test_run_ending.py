@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 from asyncio.subprocess import Process
@@ -100,6 +101,23 @@ async def test_what_a_step_leaves_in_the_background_goes_with_its_job(place: Pla
     ended = await place.run(*images, driver=driver)
     assert (ended.code, "last words" in ended.text) == (0, True), ended.text
     assert marked(marker) == []
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+async def test_it_ends_with_who_reads_its_output(place: Place, form: list[str]) -> None:
+    marker = uuid4().hex
+    step = f"setsid {STUBBORN} {marker} &\n          while true; do echo more; sleep 0.01; done"
+    place.write({".buildsys.yml": STUBBORN_WORKFLOW.replace("SCRIPT", step)})
+    before = place.state()
+    reader, writer = os.pipe()
+    process = await place.start(*form, stdout=writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as output:
+        await asyncio.to_thread(lambda: next(line for line in output if b"more" in line))
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, errors.decode()) == (141, "")
+    assert marked(marker) == []
+    place.check(before)
 
 
 def installation(place: Place) -> str:
