@@ -8,6 +8,7 @@ Sources: the reference of `docker container create`, and of the engine's API for
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable
 from typing import Any
@@ -200,9 +201,10 @@ def _place(path: str) -> str:
     """A path in the container that hides nothing of ours."""
     if not path.startswith("/") or ".." in path.split("/"):
         raise ValueError(f"expected an absolute path, found {path[:60]!r}")
-    if path == "/" or f"{path}/".startswith(f"{ROOT}/"):
-        raise ValueError(f"{path} is the job's own")
-    return path
+    plain = "/" + posixpath.normpath(path).lstrip("/")
+    if plain == "/" or f"{plain}/".startswith(f"{ROOT}/"):
+        raise ValueError(f"{path[:60]} is the job's own")
+    return plain
 
 
 def _size(value: str) -> int:

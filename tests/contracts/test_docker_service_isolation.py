@@ -30,7 +30,7 @@ from services import (
 )
 
 from buildsys.core.driver import Driver
-from buildsys.errors import DriverError
+from buildsys.errors import ContainerRefused, DriverError
 
 pytestmark = pytest.mark.docker
 
@@ -119,6 +119,9 @@ class TestRefusals:
             ({"options": ("--label=buildsys.container=other",)}, "the runner's own"),
             ({"options": ("--memory=lots",)}, "expected a size such as 512m"),
             ({"options": ("--tmpfs=/buildsys/steps",)}, "the job's own"),
+            ({"options": ("--tmpfs=//buildsys",)}, "the job's own"),
+            ({"options": ("--tmpfs=/./buildsys/:size=1m",)}, "the job's own"),
+            ({"options": ("--tmpfs=//./",)}, "the job's own"),
             ({"options": ("--ulimit=core=-1",)}, "core dumps"),
             ({"options": ("--health-interval=soon",)}, "expected a time"),
             ({"volumes": ("/:/host",)}, "an administrator must trust"),
@@ -137,6 +140,13 @@ class TestRefusals:
                 await driver.start(spec)
             await driver.remove(spec)
         assert parts(job) == []
+
+    @pytest.mark.parametrize("target", ["/buildsys", "//buildsys//steps", "/./buildsys/"])
+    async def test_no_volume_hides_the_job_s_own_folder(self, start: Start, driver: Driver, target: str) -> None:
+        job = await start(run=False)
+        spec = msgspec.structs.replace(job.spec, volumes=(f"/tmp:{target}",), trusted=True)
+        with pytest.raises(ContainerRefused, match="the job's own"):
+            await driver.start(spec)
 
     @pytest.mark.parametrize(
         ("ports", "words"),
