@@ -36,9 +36,8 @@ def equip(config: Config, equipment: Equipment, *, trusted: bool) -> None:
     Raises `ContainerRefused` for an option or volume that is not allowed, or whose value cannot be read.
     """
     config["Env"] = [*(f"{name}={value}" for name, value in equipment.env.items()), *config.get("Env", ())]
-    rules = {**_RULES, **_TRUSTED_RULES} if trusted else _RULES
-    for option in equipment.options:
-        name, value = _split(option)
+    rules = {**RULES, **TRUSTED_RULES} if trusted else RULES
+    for name, value in sorted(map(_split, equipment.options), key=_taking_first):
         if name not in rules:
             raise ContainerRefused(
                 f"the container option --{name[:40]} is not built in, or not allowed for this project"
@@ -66,6 +65,19 @@ def aliases(equipment: Equipment) -> list[str]:
 def _split(option: str) -> tuple[str, str]:
     name, _, value = option.removeprefix("--").partition("=")
     return name, value
+
+
+def _taking_first(option: tuple[str, str]) -> bool:
+    """The engine adds capabilities after it dropped others, in whichever order they are written."""
+    return option[0] != "cap-drop"
+
+
+def _without(config: Config, value: str) -> None:
+    """Drop a capability, or all but the one by which the runner ends steps."""
+    name = value.upper().removeprefix("CAP_")
+    host = config["HostConfig"]
+    kept = () if name == "ALL" else (one for one in host["CapAdd"] if one != name)
+    host["CapAdd"] = list(dict.fromkeys((*kept, "KILL")))
 
 
 def _memory(config: Config, value: str) -> None:
@@ -239,8 +251,9 @@ def _limit(value: str) -> int:
     return int(value)
 
 
-_RULES: dict[str, Rule] = {
+RULES: dict[str, Rule] = {
     "add-host": _host_entry("ExtraHosts", _other_host),
+    "cap-drop": _without,
     "cpus": _cpus,
     "entrypoint": _field("Entrypoint", _one),
     "env": _variable,
@@ -251,7 +264,6 @@ _RULES: dict[str, Rule] = {
     "health-timeout": _health("Timeout", _span),
     "hostname": _field("Hostname"),
     "init": _host_field("Init", _yes),
-    "label": _label,
     "memory": _memory,
     ALIAS: _nothing,
     "no-healthcheck": _no_health,
@@ -267,13 +279,14 @@ _RULES: dict[str, Rule] = {
 }
 """Of the options that stay within the container."""
 
-_TRUSTED_RULES: dict[str, Rule] = {
+TRUSTED_RULES: dict[str, Rule] = {
     "add-host": _host_entry("ExtraHosts"),
     "cap-add": _host_entry("CapAdd"),
     "device": _host_entry("Devices", _device),
     "dns": _host_entry("Dns"),
     "dns-search": _host_entry("DnsSearch"),
     "group-add": _host_entry("GroupAdd"),
+    "label": _label,
     "privileged": _host_field("Privileged", _yes),
     "security-opt": _host_entry("SecurityOpt"),
     "sysctl": _sysctl,

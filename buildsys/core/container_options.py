@@ -1,7 +1,7 @@
 """The `options` of a container: those of `docker create` that reach nothing outside the container.
 
 All others would take a build out of it: into the host's files, network, processes or devices. An administrator may
-trust a project with them.
+trust a project with those that are built in.
 """
 
 from __future__ import annotations
@@ -19,22 +19,32 @@ MOST = 256
 WAY_OUT = "'buildsys project set PROJECT --trusted'"
 """How an administrator trusts a project."""
 
-_SAFE = {
+SAFE = {
     **dict.fromkeys(("cpus", "env", "health-cmd", "health-interval", "health-retries", "health-start-period"), True),
-    **dict.fromkeys(("health-timeout", "hostname", "label", "memory", "network-alias", "pids-limit"), True),
+    **dict.fromkeys(("cap-drop", "health-timeout", "hostname", "memory", "network-alias", "pids-limit"), True),
     **dict.fromkeys(("shm-size", "stop-signal", "stop-timeout", "tmpfs", "ulimit", "user", "workdir"), True),
     **dict.fromkeys(("add-host", "entrypoint"), True),
     **dict.fromkeys(("init", "no-healthcheck", "read-only"), False),
 }
 """Whether each takes a value."""
 
-_TRUSTED = {
-    **dict.fromkeys(("cap-add", "cap-drop", "cgroup-parent", "cgroupns", "device", "device-cgroup-rule", "dns"), True),
-    **dict.fromkeys(("dns-search", "gpus", "group-add", "ipc", "mount", "network", "pid", "runtime"), True),
-    **dict.fromkeys(("security-opt", "sysctl", "userns", "uts", "volume", "volumes-from"), True),
+TRUSTED = {
+    **dict.fromkeys(("cap-add", "device", "dns", "dns-search", "group-add"), True),
+    **dict.fromkeys(("label", "security-opt", "sysctl", "volume"), True),
     "privileged": False,
 }
-_ELSEWHERE = {"publish": "write 'ports'", "name": "its name is the runner's", "restart": "it is never started again"}
+"""Whether each of those that reach out takes a value. Programs of the host act on labels: proxies, updaters."""
+
+_NOT_BUILT_IN = (
+    *("cgroup-parent", "cgroupns", "device-cgroup-rule", "gpus", "ipc", "mount", "network", "pid", "runtime"),
+    *("userns", "uts", "volumes-from"),
+)
+_ELSEWHERE = {
+    **dict.fromkeys(_NOT_BUILT_IN, "it is not built in"),
+    "publish": "write 'ports'",
+    "name": "its name is the runner's",
+    "restart": "it is never started again",
+}
 _LONG = {
     "e": "env",
     "h": "hostname",
@@ -64,7 +74,7 @@ def read_options(text: str, key: str, *, service: bool, trusted: bool) -> tuple[
         raise PlanError(f"{key}: a quote is not closed") from None
     if len(words) > 2 * MOST:
         raise PlanError(f"{key}: more than {MOST} options")
-    known = {**_SAFE, **_TRUSTED} if trusted else _SAFE
+    known = {**SAFE, **TRUSTED} if trusted else SAFE
     read = []
     ahead = iter(words)
     for word in ahead:
@@ -99,7 +109,7 @@ def _check_name(name: str, known: Mapping[str, bool], key: str, *, service: bool
         raise PlanError(f"{key}: {shown} cannot be used; {_ELSEWHERE[name]}")
     if name in known and (service or name != "entrypoint"):
         return
-    if name in _TRUSTED:
+    if name in TRUSTED:
         raise PlanError(
             f"{key}: {shown} reaches out of the container; an administrator must trust the project for it: {WAY_OUT}"
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from buildsys.core.container_options import read_options
+from buildsys.adapters.docker_options import RULES, TRUSTED_RULES
+from buildsys.core.container_options import SAFE, TRUSTED, read_options
 from buildsys.core.plan_values import PlanError
 
 ALLOWED: list[tuple[str, tuple[str, ...]]] = [
@@ -23,7 +24,8 @@ ALLOWED: list[tuple[str, tuple[str, ...]]] = [
     ("--user 1001:1001 --workdir /w --hostname h", ("--user=1001:1001", "--workdir=/w", "--hostname=h")),
     ("-m 512m --cpus 1.5 --shm-size 1g", ("--memory=512m", "--cpus=1.5", "--shm-size=1g")),
     ("--tmpfs /run:size=1m --ulimit nofile=1:2", ("--tmpfs=/run:size=1m", "--ulimit=nofile=1:2")),
-    ("--label a=b --network-alias db", ("--label=a=b", "--network-alias=db")),
+    ("--network-alias db", ("--network-alias=db",)),
+    ("--cap-drop ALL --cap-drop=NET_RAW", ("--cap-drop=ALL", "--cap-drop=NET_RAW")),
     ("--add-host db:10.0.0.1", ("--add-host=db:10.0.0.1",)),
     ("--entrypoint ''", ("--entrypoint=",)),
 ]
@@ -41,6 +43,28 @@ OUTWARD = [
     "--cap-add ALL",
     "--device /dev/sda",
     "--device=/dev/kvm:/dev/kvm",
+    "--security-opt seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "-v /:/host",
+    "-v/:/host",
+    "-v=/:/host",
+    "--volume /var/run/docker.sock:/s",
+    "--sysctl net.ipv4.ip_forward=1",
+    "--group-add docker",
+    "--dns 10.0.0.1",
+    "--label traefik.enable=true",
+    "-l a=b",
+]
+
+
+@pytest.mark.parametrize("text", OUTWARD)
+def test_what_reaches_out_needs_trust(text: str) -> None:
+    with pytest.raises(PlanError, match="reaches out of the container; an administrator must trust the project"):
+        read_options(f"--init {text}", "options", service=True, trusted=False)
+    assert len(read_options(f"--init {text}", "options", service=True, trusted=True)) == 2
+
+
+NEVER = [
     "--device-cgroup-rule 'c *:* rwm'",
     "--pid host",
     "--pid=host",
@@ -53,27 +77,24 @@ OUTWARD = [
     "--network=container:other",
     "--net=host",
     "--net host",
-    "--security-opt seccomp=unconfined",
-    "--security-opt=apparmor=unconfined",
-    "-v /:/host",
-    "-v/:/host",
-    "-v=/:/host",
-    "--volume /var/run/docker.sock:/s",
     "--volumes-from other",
     "--mount type=bind,src=/,dst=/h",
     "--gpus all",
     "--runtime runc",
-    "--sysctl net.ipv4.ip_forward=1",
-    "--group-add docker",
-    "--dns 10.0.0.1",
 ]
 
 
-@pytest.mark.parametrize("text", OUTWARD)
-def test_what_reaches_out_needs_trust(text: str) -> None:
-    with pytest.raises(PlanError, match="reaches out of the container; an administrator must trust the project"):
-        read_options(f"--init {text}", "options", service=True, trusted=False)
-    assert len(read_options(f"--init {text}", "options", service=True, trusted=True)) == 2
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("text", NEVER)
+def test_what_is_not_built_in_is_not_promised_to_anyone(text: str, trusted: bool) -> None:
+    with pytest.raises(PlanError, match="cannot be used; it is not built in"):
+        read_options(f"--init {text}", "options", service=True, trusted=trusted)
+
+
+def test_what_is_planned_is_what_the_driver_has_rules_for() -> None:
+    assert SAFE.keys() == RULES.keys()
+    assert SAFE.keys() | TRUSTED.keys() == RULES.keys() | TRUSTED_RULES.keys()
+    assert not SAFE.keys() & TRUSTED.keys()
 
 
 REFUSED: list[tuple[str, str]] = [
@@ -85,8 +106,6 @@ REFUSED: list[tuple[str, str]] = [
     ("--env-file /etc/passwd", "options: --env-file cannot be used"),
     ("--label-file /etc/passwd", "options: --label-file cannot be used"),
     ("--cidfile /etc/cron.d/x", "options: --cidfile cannot be used"),
-    ("--label buildsys.runner=x", "options: labels that begin with 'buildsys' are the runner's own"),
-    ("-l buildsys=x", "options: labels that begin with 'buildsys' are the runner's own"),
     ("--name other", "options: --name cannot be used; its name is the runner's"),
     ("--publish 80:80", "options: --publish cannot be used; write 'ports'"),
     ("-p 80:80", "options: --publish cannot be used; write 'ports'"),
@@ -119,3 +138,9 @@ def test_a_job_s_container_has_its_entry_point_from_the_runner() -> None:
     """`jobs.<job_id>.container.options`: --entrypoint is not supported."""
     with pytest.raises(PlanError, match="--entrypoint cannot be used for a job's own container"):
         read_options("--entrypoint sh", "options", service=False, trusted=True)
+
+
+@pytest.mark.parametrize("text", ["--label buildsys.runner=x", "-l buildsys=x"])
+def test_the_runner_s_own_labels_are_nobody_else_s(text: str) -> None:
+    with pytest.raises(PlanError, match="labels that begin with 'buildsys' are the runner's own"):
+        read_options(text, "options", service=True, trusted=True)

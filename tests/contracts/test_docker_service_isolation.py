@@ -116,7 +116,8 @@ class TestRefusals:
             ({"options": ("--pid=host",)}, "--pid is not built in, or not allowed"),
             ({"options": ("--network=host",)}, "--network is not built in, or not allowed"),
             ({"options": ("--add-host=h:host-gateway",)}, "host-gateway is the host itself"),
-            ({"options": ("--label=buildsys.container=other",)}, "the runner's own"),
+            ({"options": ("--label=traefik.enable=true",)}, "--label is not built in, or not allowed"),
+            ({"options": ("--gpus=all",)}, "--gpus is not built in, or not allowed"),
             ({"options": ("--memory=lots",)}, "expected a size such as 512m"),
             ({"options": ("--tmpfs=/buildsys/steps",)}, "the job's own"),
             ({"options": ("--tmpfs=//buildsys",)}, "the job's own"),
@@ -168,6 +169,24 @@ class TestRefusals:
         job = await start(run=False)
         with pytest.raises(DriverError, match="cannot be called"):
             await driver.start(msgspec.structs.replace(job.spec, services=(service(name, "true"),)))
+
+    async def test_the_runner_s_own_labels_are_nobody_else_s(self, start: Start, driver: Driver) -> None:
+        job = await start(run=False)
+        options = ("--label=buildsys.container=other",)
+        with pytest.raises(ContainerRefused, match="the runner's own"):
+            await driver.start(msgspec.structs.replace(job.spec, options=options, trusted=True))
+
+    async def test_capabilities_are_dropped_before_others_are_added(self, launch: Launch) -> None:
+        job = await launch(
+            service("all", "sleep 1000", "--cap-add=NET_RAW", "--cap-drop=ALL"),
+            service("one", "sleep 1000", "--cap-drop=CAP_CHOWN"),
+            options=("--cap-drop=all",),
+            trusted=True,
+        )
+        assert inspected(f"{job.spec.name}.all")["HostConfig"]["CapAdd"] == ["KILL", "NET_RAW"]
+        assert "CHOWN" not in inspected(f"{job.spec.name}.one")["HostConfig"]["CapAdd"]
+        changed = await job.run("touch /tmp/mine && chown 1000 /tmp/mine")
+        assert changed.status != 0
 
     async def test_a_trusted_project_may(self, launch: Launch, tmp_path: Path) -> None:
         (tmp_path / "data").write_text("theirs")
