@@ -16,10 +16,16 @@ from pathlib import Path
 import msgspec
 
 from buildsys.core.forge_address import ForgeAddress, address_of
-from buildsys.errors import SourceError
+from buildsys.errors import Invalid, SourceError
 
 AUTHOR = ("buildsys run", "buildsys@localhost")
 """Who makes the commits that stand for changed trees; when, is the epoch: the same tree is the same commit."""
+
+NO = 1
+"""How git ends where what is asked for is not there; with 128 where something is wrong."""
+
+NO_REPOSITORY = "not a git repository"
+"""What it says of any other folder."""
 
 
 class WorkingTree(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +55,11 @@ class WorkingTree(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def root_of(folder: Path) -> Path:
-    """The top of the git repository that the folder is in, or else the folder. Raises `SourceError` without git."""
+    """The top of the git repository that the folder is in, or else the folder.
+
+    Raises `SourceError` without git, and `Invalid` where git does not want to read the repository, as one of another
+    owner.
+    """
     said = _Git(folder).ask("rev-parse", "--show-toplevel")
     return Path(said) if said else folder
 
@@ -142,9 +152,14 @@ class _Git:
         return _Git(self._folder, {**self._environ, **who, **places})
 
     def ask(self, *arguments: str) -> str:
-        """What it prints, empty where it fails."""
+        """What it prints, empty where it says no, or that there is no repository; all else is `Invalid`."""
         ended = self._call(arguments, b"")
-        return ended.stdout.decode(errors="surrogateescape").strip() if ended.returncode == 0 else ""
+        if ended.returncode == 0:
+            return ended.stdout.decode(errors="surrogateescape").strip()
+        said = ended.stderr.decode(errors="replace").strip()
+        if ended.returncode != NO and NO_REPOSITORY not in said:
+            raise Invalid(f"the repository of {self._folder} cannot be read: {said or 'git failed'}")
+        return ""
 
     def run(self, *arguments: str) -> str:
         """What it prints; a failure is a `SourceError`."""

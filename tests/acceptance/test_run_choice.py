@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,28 @@ async def test_what_cannot_be_meant_runs_nothing(place: Place, arguments: list[s
 async def test_a_folder_without_workflows(tmp_path: Path) -> None:
     ended = await Place(tmp_path).run()
     assert (ended.code, "There is no workflow in" in ended.errors) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [("[core", "fatal: bad config line"), ("[core]\nrepositoryformatversion = 99", "version <= 1, found 99")],
+)
+async def test_a_repository_that_git_does_not_read_is_not_taken_for_none(place: Place, config: str, said: str) -> None:
+    (place.folder / ".git/config").write_text(config)
+    ended = await place.run("ci")
+    assert (ended.code, ended.text) == (2, "")
+    assert said in ended.errors
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files to others")
+@pytest.mark.parametrize("within", ["", "deep"])
+async def test_a_repository_of_somebody_else(place: Place, within: str) -> None:
+    (place.folder / "deep").mkdir()
+    for path in (place.folder, place.folder / ".git"):
+        os.chown(path, 12345, 12345)
+    ended = await place.run("ci", cwd=place.folder / within, driver="process")
+    assert (ended.code, ended.text) == (2, "")
+    assert "dubious ownership" in ended.errors
 
 
 async def test_from_a_folder_within_the_repository(place: Place) -> None:
