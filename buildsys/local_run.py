@@ -49,9 +49,12 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_locally(
-    chosen: Chosen, tree: WorkingTree, *, actor: str, variables: dict[str, str], config: Config
+    chosen: Chosen, tree: WorkingTree, *, actor: str, variables: dict[str, str], config: Config, trusted: bool
 ) -> BuildPlan:
-    """The plan of a build that is no project's: it is the first of its number, and called after the folder."""
+    """The plan of a build that is no project's: it is the first of its number, and called after the folder.
+
+    The containers of one that is `trusted` may reach out to this machine.
+    """
     facts = BuildFacts(
         build_id=str(uuid4()),
         build_number=1,
@@ -66,7 +69,7 @@ def plan_locally(
         chosen.workflow,
         called=chosen.called,
         contexts=build_contexts(chosen.event, facts, inputs=chosen.inputs, variables=variables),
-        settings=PlanSettings(images=config.images, image=config.default_image),
+        settings=PlanSettings(images=config.images, image=config.default_image, trusted=trusted),
     )
 
 

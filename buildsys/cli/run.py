@@ -51,6 +51,7 @@ HEEDED = ("DOCKER_HOST", "DEFAULT_IMAGE", "IMAGES", "LABELS", "MEMORY", "CPUS", 
 @click.option(
     "--image", "images", multiple=True, metavar="[LABEL=]IMAGE", help="The image for a runs-on label, or all."
 )
+@click.option("--trusted", is_flag=True, help="Let containers reach out to this machine: volumes, privileged options.")
 @click.option("--jobs", "slots", type=click.IntRange(1), metavar="N", help="Jobs at a time; else the number of CPUs.")
 @click.option("--list", "-l", "listing", is_flag=True, help="Show workflows and jobs, and run nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Keep the output of all steps on the terminal.")
@@ -66,6 +67,9 @@ def run(workflow: str | None, listing: bool, as_json: bool, **options: Any) -> i
 
     A secret's value is better not on the command line, where others can read it: --secret NAME takes it from the
     variable NAME. Its value shows as ***.
+
+    --trusted is for workflows that you have read: their containers may have folders of this machine as volumes, and
+    options such as --privileged, and with these can do all that the engine can.
 
     The exit code is 0 success, 1 failed, 2 nothing could be run as it was asked for, 3 errored, which is not the
     workflow's fault, 130 after Ctrl-C.
@@ -133,7 +137,11 @@ class _Command:
             return USAGE
         tree = read_working_tree(root, self._folder)
         chosen = self._choose(folder, [found for path in paths if (found := folder.find(path))], tree)
-        plans = [plan_locally(each, tree, actor=_user(), variables=variables, config=config) for each in chosen]
+        trusted = self._options["trusted"]
+        plans = [
+            plan_locally(each, tree, actor=_user(), variables=variables, config=config, trusted=trusted)
+            for each in chosen
+        ]
         check_secrets(plans, secrets)
         builds = [BuildLife.of_plan(UUID(plan.contexts["buildsys"]["build_id"]), plan) for plan in plans]
         self._introduce(tree, chosen)

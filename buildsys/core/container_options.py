@@ -16,8 +16,8 @@ from buildsys.core.plan_values import PlanError
 MOST = 256
 """Options of a container, at most."""
 
-WAY_OUT = "'buildsys project set PROJECT --trusted'"
-"""How an administrator trusts a project."""
+WAY_OUT = "'buildsys project set PROJECT --trusted'; for a run without a server: 'buildsys run --trusted'"
+"""How an administrator trusts a project, and whoever runs it on their own machine."""
 
 SAFE = {
     **dict.fromkeys(("cpus", "env", "health-cmd", "health-interval", "health-retries", "health-start-period"), True),

@@ -179,7 +179,7 @@ class TestTrust:
         assert (refused.outcome, refused.reason) == (
             Outcome.FAILED,
             "container.volumes: these are folders of the host; an administrator must trust the project first: "
-            "'buildsys project set PROJECT --trusted'",
+            "'buildsys project set PROJECT --trusted'; for a run without a server: 'buildsys run --trusted'",
         )
         await system.api.patch("/projects/shop", {"trusted": True})
         trusted = await system.wait((await system.push("shop")).builds[0])

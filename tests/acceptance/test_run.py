@@ -200,6 +200,27 @@ async def test_in_containers(place: Place) -> None:
     assert {"from the tree", "buildsys"} <= set(printed(ended))
 
 
+@pytest.mark.docker
+async def test_volumes_are_for_those_who_trust_the_folder(place: Place, tmp_path: Path) -> None:
+    require_engine()
+    host = tmp_path / "of the host"
+    host.mkdir()
+    (host / "file").write_text("from the host\n")
+    workflow = f"""
+        on: push
+        jobs:
+          a:
+            runs-on: ubuntu-latest
+            container: {{image: '{base_image()}', volumes: ['{host}:/host:ro']}}
+            steps: [run: cat /host/file]
+    """
+    place.write({".buildsys.yml": workflow})
+    refused = await place.run(driver="docker")
+    assert (refused.code, "'buildsys run --trusted'" in refused.text) == (1, True), refused.text
+    trusted = await place.run("--trusted", driver="docker")
+    assert (trusted.code, "from the host" in printed(trusted)) == (0, True), trusted.text
+
+
 async def test_programs_get_an_object_a_line(place: Place) -> None:
     place.write({".buildsys.yml": ONE.replace("STEP", "echo one; echo two; exit 3")})
     ended = await place.run("--json")
