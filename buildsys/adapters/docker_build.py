@@ -24,7 +24,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from buildsys.adapters.docker_built import BuiltImages
-from buildsys.adapters.docker_dockerfile import check_triggers, read_dockerfile
+from buildsys.adapters.docker_dockerfile import Base, check_triggers, read_dockerfile
 from buildsys.adapters.docker_engine import Engine, EngineRefused
 from buildsys.adapters.docker_image import Images
 from buildsys.core.driver import ImageBuild, Limits
@@ -35,7 +35,8 @@ _LONGEST_LINE = 2000
 _PIECE = 1 << 20
 _PERIOD = 100_000  # microseconds in which a container may use its share of CPUs
 _OURS = ".buildsys.Dockerfile"
-"""The Dockerfile's name in the archive: it need not lie in the context, and is the very text that was checked."""
+"""The Dockerfile's name in the archive: it need not lie in the context, and its text is what was checked. The archive
+holds nothing else of that name, or an engine might build that."""
 
 
 class BuildSite(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,23 +65,31 @@ class ImageBuilds:
         if not context.is_dir():
             raise ImageNotBuilt(f"an image's context is a folder, and {build.context!r} is none")
         text = _text(_inside(site.workspace, build.dockerfile), build.dockerfile)
-        bases = read_dockerfile(text, build.arguments)
+        dockerfile = read_dockerfile(text, build.arguments)
         name = self._built.name(await asyncio.to_thread(_digest, build, text, context))
         async with self._running.setdefault(name, asyncio.Lock()):
             if await self._built.take(name):
                 progress(f"The image of {build.dockerfile} is here already")
                 return name
-            for base in bases:
-                await self._images.have(base, None, progress)
-                found = await self._engine.ask(self._engine.client.images.inspect(base))
-                check_triggers(base, found["Config"].get("OnBuild") or [])
+            for base in dockerfile.bases:
+                await self._have(base, progress)
             progress(f"Building the image of {build.dockerfile}")
             try:
-                await self._run(name, build, site, (text, context), progress)
+                await self._run(name, build, site, (dockerfile.text, context), progress)
             except EngineRefused as error:
                 raise ImageNotBuilt(f"the image of {build.dockerfile} cannot be built: {error.text}") from error
             await self._built.tidy()
         return name
+
+    async def _have(self, base: Base, progress: Callable[[str], None]) -> None:
+        await self._images.have(base.image, None, progress)
+        found = await self._engine.ask(self._engine.client.images.inspect(base.image))
+        platform = f"{found['Os']}/{found['Architecture']}"
+        if base.platform not in ("", platform):
+            raise ImageNotBuilt(
+                f"FROM --platform={base.platform} {base.image}: it is here for {platform}; leave it out"
+            )
+        check_triggers(base.image, found["Config"].get("OnBuild") or [])
 
     async def _run(
         self, name: str, build: ImageBuild, site: BuildSite, content: tuple[str, Path], progress: Callable[[str], None]
@@ -140,10 +149,6 @@ def _digest(build: ImageBuild, text: str, context: Path) -> str:
 
 async def _archive(text: str, context: Path) -> AsyncGenerator[bytes, None]:
     """The context as a tar archive, a piece at a time."""
-    encoded = text.encode()
-    own = tarfile.TarInfo(_OURS)
-    own.size, own.mode = len(encoded), 0o644
-    yield own.tobuf() + encoded + _padding(own.size)
     for path, info in await asyncio.to_thread(lambda: list(_files(context))):
         yield info.tobuf()
         if info.isreg():
@@ -153,6 +158,10 @@ async def _archive(text: str, context: Path) -> AsyncGenerator[bytes, None]:
                     left -= len(piece)
                     yield piece
             yield bytes(left) + _padding(info.size)  # of a file that has shrunk meanwhile, zeros
+    encoded = text.encode()
+    own = tarfile.TarInfo(_OURS)
+    own.size, own.mode = len(encoded), 0o644
+    yield own.tobuf() + encoded + _padding(own.size)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -163,8 +172,9 @@ def _padding(size: int) -> bytes:
 def _files(context: Path) -> Iterator[tuple[Path, tarfile.TarInfo]]:
     """Folders, files and links (not followed), in order, with nothing in their records that differs in each clone."""
     for folder, folders, files in os.walk(context):
-        if Path(folder) == context and ".git" in folders:
-            folders.remove(".git")
+        if Path(folder) == context:
+            folders[:] = [name for name in folders if name not in (".git", _OURS)]
+            files = [name for name in files if name != _OURS]
         folders.sort()
         for name in sorted([*folders, *files]):
             path = Path(folder, name)

@@ -3,94 +3,176 @@
 `ADD` of a URL is fetched by the engine itself, with this host's place in the network and without any of what holds for
 jobs. So ADD takes plain paths only, of which nothing can be made that is a URL. What `RUN` does, a container does.
 
+Readers of Dockerfiles differ in what a line is. So the engine does not get the file but the instructions found in it,
+each in one line and without comments or parser directives, and `FROM` with the image it comes to. What could still be
+read in two ways (control characters, a doubled backslash at a line's end, here-documents) is refused.
+
 Source: the Dockerfile reference (parser directives, line continuation, `FROM`, `ARG`, `ADD`, variables).
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from buildsys.errors import ImageNotBuilt
 
+_WORD = re.compile(
+    "ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|FROM|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME"
+    "|WORKDIR"
+)
+_BLANK = " \t"
+_SPACE = re.compile(r"[ \t]+")
+_UNCLEAR = re.compile(r"[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff]")
 _OTHER_ESCAPE = re.compile(r"\s*#\s*escape\s*=\s*[^\\\s]", re.IGNORECASE)
+_HERE_DOCUMENT = re.compile(r"(?<!<)<<(?!<)")
+_ADD_FLAG = re.compile(r"--(?:chown|chmod)=[\w:.${}-]+")
 _PLAIN_PATH = re.compile(r"[^:$\\\"'`]+")
-_FLAGS = re.compile(r"^(?:--\S+ )+")
+_PLAIN_TARGET = re.compile(r"[^:\\\"'`\[\]]+")
+_PLATFORM = re.compile(r"--platform=([\w/.${}-]+)")
+_IMAGE = re.compile(r"[\w.:/@-]*")
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::(?P<sign>[-+])(?P<other>[^}]*))?\}|(?P<plain>\w+))")
 
 
-def read_dockerfile(text: str, arguments: Mapping[str, str]) -> list[str]:
-    """The images that the file starts from. Raises `ImageNotBuilt` for what it may not do."""
-    images: list[str] = []
+class Base(msgspec.Struct, frozen=True):
+    """An image that a Dockerfile starts from, and the platform that it names with it."""
+
+    image: str
+    platform: str = ""
+
+
+class Dockerfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A Dockerfile that may be built: `text` is what the engine gets of it."""
+
+    text: str
+    bases: tuple[Base, ...]
+
+
+def read_dockerfile(text: str, arguments: Mapping[str, str]) -> Dockerfile:
+    """The file as it may be built. Raises `ImageNotBuilt`, with the line's number, for what it may not do."""
+    lines: list[str] = []
+    bases: list[Base] = []
     stages = {"scratch"}
     values: dict[str, str] = {}
     began = False
-    for word, rest in _instructions(text):
-        check_instruction(word, rest)
-        if word == "ARG" and not began:  # only those before the first FROM are known to a FROM
-            for name, value in _declared(rest):
-                values[name] = arguments.get(name, _expand(value, values))
-        elif word == "FROM":
-            began = True
-            image, *stage = [each for each in rest.split() if not each.startswith("--")] or [""]
-            image = _expand(image, values)
-            if image.lower() not in stages:
-                images.append(image)
-            stages.update(each.lower() for each in stage[1:])
-    return images
+    for number, line in _instructions(text):
+        try:
+            word, rest = check_instruction(line)
+            if word == "ARG" and not began:  # only those before the first FROM are known to a FROM
+                for name, value in _declared(rest):
+                    values[name] = arguments.get(name, _expand(value, values))
+            elif word == "FROM":
+                began = True
+                base, stage = _base(rest, values)
+                if base.image.lower() not in stages:
+                    bases.append(base)
+                stages.update(each.lower() for each in stage[1:])
+                rest = " ".join([base.image, *stage])
+        except ImageNotBuilt as error:
+            raise ImageNotBuilt(f"line {number}: {error}") from None
+        lines.append(f"{word} {rest}\n")
+    return Dockerfile(text="".join(lines), bases=tuple(bases))
 
 
-def check_instruction(word: str, rest: str) -> None:
-    """Raises `ImageNotBuilt` for an ADD, now or in a later build, of what is no file of the context."""
+def check_instruction(line: str) -> tuple[str, str]:
+    """The instruction in capitals, and what follows it.
+
+    Raises `ImageNotBuilt` for an ADD, now or in a later build, of what is no file of the context, and for what only
+    some engines know.
+    """
+    found, _, rest = _SPACE.sub(" ", line.strip(_BLANK), count=1).partition(" ")
+    word = found.upper()
+    if not found.isascii() or not _WORD.fullmatch(word):
+        raise ImageNotBuilt(f"{found[:80]!r} is no instruction of a Dockerfile")
+    if _HERE_DOCUMENT.search(rest):
+        raise ImageNotBuilt(f"{word}: here-documents (<<) are not built in; use printf, or COPY a file")
+    if rest.endswith("\\"):
+        raise ImageNotBuilt(f"{word}: a backslash at the end, with nothing that it continues with; leave it out")
     if word == "ONBUILD":
-        inner, _, rest = _parted(rest)
-        check_instruction(inner, rest)
+        check_instruction(rest)
     elif word == "ADD":
-        for source in _words(_FLAGS.sub("", rest))[:-1]:
-            if not _PLAIN_PATH.fullmatch(source):
-                raise ImageNotBuilt(f"ADD {source[:80]}: only files of the context can be added; fetch others with RUN")
+        _check_added(rest)
+    elif word == "RUN" and rest.startswith("--"):
+        raise ImageNotBuilt(f"RUN {rest.split()[0][:80]}: options of RUN are not built in; leave it out")
+    return word, rest
 
 
 def check_triggers(image: str, triggers: list[str]) -> None:
     """The same for what an image has to be done in the builds that start from it."""
     for trigger in triggers:
-        word, _, rest = _parted(trigger)
         try:
-            check_instruction(word, rest)
+            for _, line in _instructions(trigger):
+                check_instruction(line)
         except ImageNotBuilt as error:
             raise ImageNotBuilt(f"the image {image} wants in every build: {error}") from None
 
 
-def _instructions(text: str) -> Iterator[tuple[str, str]]:
-    """Each instruction, in capitals, with what follows it in one line."""
-    lines = iter(text.split("\n"))
-    for line in lines:
+def _instructions(text: str) -> Iterator[tuple[int, str]]:
+    """Each instruction in one line, with the number of the line that it begins in."""
+    text = text.replace("\r\n", "\n")
+    if unclear := _UNCLEAR.search(text):
+        number = text.count("\n", 0, unclear.start()) + 1
+        raise ImageNotBuilt(f"line {number}: the character {unclear[0]!a} is not built in; write a plain space")
+    whole, began = "", 0
+    for number, line in enumerate(text.split("\n"), 1):
         if _OTHER_ESCAPE.match(line):
-            raise ImageNotBuilt("a Dockerfile's escape character other than \\ is not built in")
-        whole = line.strip()
-        if not whole or whole.startswith("#"):
+            raise ImageNotBuilt(f"line {number}: an escape character other than \\ is not built in")
+        shown = line.strip(_BLANK)
+        if not shown or shown.startswith("#"):
             continue
-        while whole.endswith("\\"):
-            following = next((each for each in lines if each.strip() and not each.lstrip().startswith("#")), "")
-            whole = whole[:-1] + following.rstrip()
-        word, _, rest = _parted(whole)
-        yield word, rest
+        if shown.endswith("\\\\"):
+            raise ImageNotBuilt(f"line {number}: engines differ in what \\\\ at a line's end means; end it otherwise")
+        began = began or number
+        whole += line.rstrip(_BLANK).removesuffix("\\")
+        if not shown.endswith("\\"):
+            yield began, whole
+            whole, began = "", 0
+    if whole.strip(_BLANK):
+        yield began, whole
 
 
-def _parted(line: str) -> tuple[str, str, str]:
-    word, space, rest = re.sub(r"\s+", " ", line.strip()).partition(" ")
-    return word.upper(), space, rest
+def _check_added(rest: str) -> None:
+    words = rest.split()
+    while words and words[0].startswith("--"):
+        if not _ADD_FLAG.fullmatch(words[0]):
+            raise ImageNotBuilt(f"ADD {words[0][:80]}: of ADD's options only plain --chown and --chmod are built in")
+        del words[0]
+    if words and words[0].startswith("["):
+        paths = _listed(" ".join(words))
+    else:
+        paths = words[:-1]
+        if words and not _PLAIN_TARGET.fullmatch(words[-1]):
+            raise ImageNotBuilt(f"ADD to {words[-1][:80]}: only files of the context can be added, to a plain path")
+    for path in paths:
+        if not _PLAIN_PATH.fullmatch(path):
+            raise ImageNotBuilt(f"ADD {path[:80]}: only files of the context can be added; fetch others with RUN")
 
 
-def _words(rest: str) -> list[str]:
-    if rest.startswith("["):
-        try:
-            return [str(each) for each in json.loads(rest)]
-        except ValueError:
-            pass  # the engine takes it for plain words then
-    return rest.split()
+def _listed(text: str) -> list[str]:
+    """All paths of ADD's other form, the target too: what one reader takes for a list, another takes for words."""
+    try:
+        return msgspec.json.decode(text, type=list[str])
+    except msgspec.DecodeError:
+        return [text]
+
+
+def _base(rest: str, values: Mapping[str, str]) -> tuple[Base, list[str]]:
+    """The image, and the words after it."""
+    words = rest.split()
+    platform = ""
+    while words and words[0].startswith("--"):
+        flag = _PLATFORM.fullmatch(words.pop(0))
+        if flag is None:
+            raise ImageNotBuilt("FROM: of its options only --platform is built in")
+        platform = _expand(flag[1], values)
+    image, *stage = words or [""]
+    image = _expand(image, values)
+    if not _IMAGE.fullmatch(image):
+        raise ImageNotBuilt(f"FROM {image[:80]}: this is no image's name")
+    return Base(image, platform), stage
 
 
 def _declared(rest: str) -> Iterator[tuple[str, str]]:

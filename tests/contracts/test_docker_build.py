@@ -14,12 +14,13 @@ from uuid import uuid4
 import docker_image
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from containers import Kind, Start
 from image_registry import ImageRegistry
 from kinds import docker_kind
 from services import Launch, docker
 
-from buildsys.adapters.docker_dockerfile import read_dockerfile
 from buildsys.core.driver import ContainerSpec, Driver, ImageBuild, Login, ServiceSpec, unheard
 from buildsys.errors import ImageNotBuilt, ImageUnusable
 
@@ -189,50 +190,73 @@ async def test_a_base_image_that_fetches_in_every_build_is_refused(spec: Contain
         docker("image", "rm", trap)
 
 
-class TestDockerfile:
+FETCH = "ADD {url} /x\n"
+
+
+@pytest.mark.docker
+class TestFetches:
+    """The engine asks nothing of what only it reaches, here a server on this host's loopback."""
+
+    @pytest.fixture
+    async def asked(self, spec: ContainerSpec) -> AsyncIterator[list[str]]:
+        """What was asked of the server; `self.url` is its address."""
+        asked: list[str] = []
+
+        async def answer(request: web.BaseRequest) -> web.Response:
+            asked.append(request.path)
+            return web.Response(text="fetched")
+
+        async with RawTestServer(answer) as server:
+            self.url = str(server.make_url("/x"))
+            yield asked
+
+    @pytest.mark.parametrize("ignored", [None, "*\n", ".buildsys.Dockerfile\n", "!.buildsys.Dockerfile\n"])
+    async def test_no_file_of_the_project_takes_the_place_of_what_was_checked(
+        self, spec: ContainerSpec, driver: Driver, asked: list[str], ignored: str | None
+    ) -> None:
+        workspace = spec.folder / "workspace"
+        (workspace / "Dockerfile").write_text(f"FROM {BASE}\nRUN echo {uuid4().hex} checked\n")
+        (workspace / ".buildsys.Dockerfile").write_text(f"FROM {BASE}\n{FETCH.format(url=self.url)}")
+        if ignored is not None:
+            (workspace / ".dockerignore").write_text(ignored)
+        said: list[str] = []
+        await driver.prepare(spec, said.append)
+        assert asked == []
+        assert any(line.endswith(" checked") for line in said)
+
+    @pytest.mark.parametrize("kind_of_file", ["folder", "link"])
+    async def test_nor_does_anything_else_of_its_name(
+        self, spec: ContainerSpec, driver: Driver, asked: list[str], kind_of_file: str
+    ) -> None:
+        workspace = spec.folder / "workspace"
+        (workspace / "Dockerfile").write_text(f"FROM {BASE}\nRUN echo {uuid4().hex} checked\n")
+        (workspace / "trap").write_text(f"FROM {BASE}\n{FETCH.format(url=self.url)}")
+        if kind_of_file == "link":
+            (workspace / ".buildsys.Dockerfile").symlink_to("trap")
+        else:
+            (workspace / ".buildsys.Dockerfile").mkdir()
+            (workspace / ".buildsys.Dockerfile" / "within").touch()
+        said: list[str] = []
+        await driver.prepare(spec, said.append)
+        assert asked == []
+        assert any(line.endswith(" checked") for line in said)
+
     @pytest.mark.parametrize(
-        ("text", "images"),
-        [
-            ("FROM a:1", ["a:1"]),
-            ("from --platform=linux/amd64 a AS x\nFROM x\nFROM b as y\nFROM Y\nFROM scratch", ["a", "b"]),
-            ("ARG V=3.12\nARG B=python:$V\nFROM ${B}-slim", ["python:3.12-slim"]),
-            ("ARG A=1 B=two\nFROM ${B:-one}", ["two"]),
-            ("FROM ${NONE:-one}\nARG NONE=two\nFROM ${NONE:+three}one", ["one", "one"]),
-            ('# a comment\n\nARG Q="q:1"\nFROM \\\n# within\n\n  $Q', ["q:1"]),
-        ],
+        "end", ["\\\\", "\\\\ ", "\\\x0c", "\\\x0b", "\\\x1c", "\\\x85", "\\\xa0", "\\\r ", "\\\0"]
     )
-    def test_the_images_that_it_starts_from(self, text: str, images: list[str]) -> None:
-        assert read_dockerfile(text, {}) == images
+    async def test_no_line_is_hidden_in_the_one_before(
+        self, spec: ContainerSpec, driver: Driver, asked: list[str], end: str
+    ) -> None:
+        hidden = f"FROM {BASE}\nRUN true {end}\n{FETCH.format(url=self.url)}"
+        (spec.folder / "workspace" / "Dockerfile").write_bytes(hidden.encode())
+        with pytest.raises(ImageNotBuilt, match=r"line \d: "):
+            await driver.prepare(spec, unheard)
+        assert asked == []
 
-    def test_an_argument_beats_the_default(self) -> None:
-        assert read_dockerfile("ARG V=1\nARG W\nFROM a:$V$W", {"V": "2", "W": "3", "X": "4"}) == ["a:23"]
-
-    @pytest.mark.parametrize("line", ["ADD a /a", 'ADD --chown=1:1 ["a b", "c/", "/d/"]', "ADD *.tar.gz ./x-1_2 /d"])
-    def test_files_of_the_context_can_be_added(self, line: str) -> None:
-        assert read_dockerfile(f"FROM a\n{line}\n", {}) == ["a"]
-
-    @pytest.mark.parametrize(
-        "line",
-        [
-            "ADD http://169.254.169.254/ /x",
-            "add\thttps://h/ /x",
-            'ADD ["ht\\u0074p://h/", "/x"]',
-            'ADD "http://h/" /x',
-            "ADD http:\\//h/ /x",
-            "ARG U=http://h/\nADD $U /x",
-            "ADD --chown=1 git@h:r.git /x",
-            "ADD a \\\n http://h/ /x",
-            "ADD a/\\\n# comment\n\n http://h/ /x",
-            "AD\\\nD http://h/ /x",
-            "ONBUILD ADD http://h/ /x",
-            "ONBUILD ONBUILD add http://h/ /x",
-            "# escape=`\nADD a `\nhttp://h/ /x",
-            "RUN true\x0b\nADD\x0bhttp://h/ /x",
-        ],
-    )
-    def test_nothing_else_can(self, line: str) -> None:
-        with pytest.raises(ImageNotBuilt, match=r"only files of the context|escape character"):
-            read_dockerfile(f"{line}\n" if line.startswith("#") else f"FROM a\n{line}\n", {})
+    async def test_an_image_for_another_platform(self, spec: ContainerSpec, driver: Driver) -> None:
+        (spec.folder / "workspace" / "Dockerfile").write_text(f"FROM --platform=linux/other {BASE}\n")
+        with pytest.raises(ImageNotBuilt, match=r"--platform=linux/other .*: it is here for linux/"):
+            await driver.prepare(spec, unheard)
 
 
 @pytest.mark.docker
