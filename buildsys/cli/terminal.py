@@ -1,7 +1,8 @@
 """What may be shown to a person, and how.
 
 What builds print and what commits say comes from strangers. On a terminal such text may set colours and nothing else:
-every other control sequence could move the cursor, retitle the window or answer in the user's name, and is left out.
+every other control sequence could move the cursor, retitle the window or answer in the user's name, and is left out. So
+is what shows the rest of a line in another order than it has.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ COLORS = {
 }
 MARKS = {"success": "✓", "skipped": "-", "failed": "✗", "errored": "!", "timed_out": "✗", "canceled": "✗"}
 
+# Embeddings, overrides and isolates. Source: Unicode Standard Annex #9, §2; their harm: CVE-2021-42574.
+_BIDIRECTIONAL = "\u202a-\u202e\u2066-\u2069"
+
 # Source of the grammar: ECMA-48, 5th edition, §5.3 to §5.6 and §8.3.117 (SGR). An unended string loses its start only.
 _COLOR = r"\x1b\[[0-9;:]*m"
 _CONTROL = re.compile(
@@ -33,9 +37,9 @@ _CONTROL = re.compile(
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-~]"
-    r"|[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f-\x9f]"
+    rf"|[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f-\x9f{_BIDIRECTIONAL}]"
 )
-_UNESCAPED = re.compile(r"[\x7f-\x9f]")
+_UNESCAPED = re.compile(rf"[\x7f-\x9f{_BIDIRECTIONAL}]")
 
 
 def harmless(line: str, *, color: bool) -> str:
@@ -66,7 +70,7 @@ class Terminal:
         self._note_color = wanted and sys.stderr.isatty()
 
     def answer(self, value: Any) -> None:
-        """Print a value as one line of JSON, without a control character: JSON itself would let DEL and C1 through."""
+        """Print a value as one line of JSON, without a control character: JSON itself lets DEL, C1 and more through."""
         text = json.dumps(value, ensure_ascii=False)
         click.echo(_UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
