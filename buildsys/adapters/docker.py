@@ -33,15 +33,23 @@ from buildsys.adapters.docker_container import (
     refusal,
     stop_reason,
 )
-from buildsys.adapters.docker_engine import CONFLICT, DEFAULT_SOCKET, NOT_FOUND, Engine, EngineRefused, together
+from buildsys.adapters.docker_engine import (
+    BAD_REQUEST,
+    CONFLICT,
+    DEFAULT_SOCKET,
+    NOT_FOUND,
+    Engine,
+    EngineRefused,
+    together,
+)
 from buildsys.adapters.docker_folder import listens, make_control, make_removable
 from buildsys.adapters.docker_image import Images
 from buildsys.adapters.docker_network import JobNetwork, ServiceNetwork
 from buildsys.adapters.docker_options import ROOT, aliases
 from buildsys.adapters.docker_removal import KILLED, labeled, remove_containers
 from buildsys.adapters.docker_services import Services, ServiceStarter, services_label, services_of
-from buildsys.core.driver import ContainerSpec, ContainerStatus, Equipment, unheard
-from buildsys.errors import ContainerAlive, DriverError, ImageUnusable
+from buildsys.core.driver import ContainerSpec, ContainerStatus, Equipment, ServiceSpec, unheard
+from buildsys.errors import ContainerAlive, ContainerRefused, DriverError, ImageUnusable, ServiceFailed
 
 READY = 20.0
 """Seconds in which the init must listen once the engine has started it; it takes milliseconds."""
@@ -71,7 +79,7 @@ class DockerDriver:
 
     async def prepare(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerSpec:
         own, *beside = await together(
-            self._provide(spec, spec, progress), *(self._provide(each, spec, progress) for each in spec.services)
+            self._provide(spec, spec, progress), *(self._provide_beside(each, spec, progress) for each in spec.services)
         )
         await self._images.check(own, spec.image or "that the job builds")
         named = zip(spec.services, beside, strict=True)
@@ -83,6 +91,7 @@ class DockerDriver:
             status = await self._start(spec, progress)
             if status.running and spec.services:
                 await self._services.forward(spec)
+                await self._services.tell_ended(spec, progress)
             return status
 
     async def _start(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerStatus:
@@ -149,6 +158,12 @@ class DockerDriver:
         site = BuildSite(workspace=job.folder / "workspace", limits=job.limits, network=await self._network.ensure())
         return await self._builds.build(wanted.build, site, progress)
 
+    async def _provide_beside(self, service: ServiceSpec, job: ContainerSpec, progress: Callable[[str], None]) -> str:
+        try:
+            return await self._provide(service, job, progress)
+        except ImageUnusable as error:
+            raise ServiceFailed(f"the service {service.name}: {error}") from error
+
     async def _show(self, name: str) -> dict[str, Any] | None:
         """What the engine says of the container of this very name, None where it is none of ours."""
         info = await self._engine.find(self._engine.client.containers.container(name).show())
@@ -189,6 +204,8 @@ class DockerDriver:
                 raise ImageUnusable(f"the image {spec.image} is not here; prepare it first") from error
             if "bind source path" in error.text:
                 raise _unseen(spec) from error
+            if error.http_status == BAD_REQUEST:
+                raise ContainerRefused(f"the job's container cannot be: {error.text}") from error
             if error.http_status != CONFLICT:
                 raise
             await self._made_by_another(spec.name)
@@ -205,7 +222,12 @@ class DockerDriver:
         """Start the init and return once it listens."""
         if spec.services:
             await self._join(spec)
-        await self._engine.ask(self._engine.client.containers.container(spec.name).start())
+        try:
+            await self._engine.ask(self._engine.client.containers.container(spec.name).start())
+        except EngineRefused as error:
+            if _lacks_network(error) or not (_has_settings(spec) or error.http_status == BAD_REQUEST):
+                raise
+            raise ContainerRefused(f"the job's container does not start: {error.text}") from error
         deadline = asyncio.get_running_loop().time() + READY
         for look in itertools.count(1):
             if listens(spec.folder):
@@ -234,7 +256,10 @@ class DockerDriver:
             raise _unseen(spec)
         if lack := refusal(code):
             raise ImageUnusable(f"the image {spec.image} cannot run steps: {lack}")
-        raise DriverError(f"the container {spec.name} stopped before its first step: {stop_reason(info['State'])}")
+        reason = stop_reason(info["State"])
+        if _has_settings(spec):
+            raise ContainerRefused(f"the job's container stopped before its first step: {reason}")
+        raise DriverError(f"the container {spec.name} stopped before its first step: {reason}")
 
 
 def _status(info: dict[str, Any]) -> ContainerStatus:
@@ -254,6 +279,11 @@ def _left_of(name: str, container: DockerContainer) -> ContainerStatus:
     """A job whose services are there and whose own container is not."""
     reason = "only its services are left"
     return ContainerStatus(id=container.id, name=name, running=False, reason=reason, labels=container["Labels"])
+
+
+def _has_settings(spec: ContainerSpec) -> bool:
+    """Whether the job changes how its container is run: then what does not start is its doing."""
+    return bool(spec.options or spec.volumes)
 
 
 def _lacks_network(error: EngineRefused) -> bool:

@@ -19,7 +19,7 @@ DEFAULT_SOCKET = Path("/var/run/docker.sock")
 DEADLINE = 60.0
 """Seconds for one answer. A kill or the end of a network takes a busy engine some; what takes a minute is stuck."""
 
-NOT_FOUND, CONFLICT = 404, 409
+BAD_REQUEST, NOT_FOUND, CONFLICT = 400, 404, 409
 _ARCHIVE = {"Content-Type": "application/x-tar"}
 _UNREACHABLE = 900  # aiodocker's own status for an engine that did not take the call
 

@@ -60,7 +60,7 @@ class ServiceStarter:
         self._forwarder = ForwarderImage(engine=engine)
 
     async def start(self, spec: ContainerSpec, shared: str, progress: Callable[[str], None]) -> Services:
-        """Start the job's services and return once each is healthy, or started where it has no health check.
+        """Start the job's services and return once each is healthy, or was started where it has no health check.
 
         They reach the outside by the network `shared`. Raises `ServiceFailed`.
         """
@@ -91,6 +91,15 @@ class ServiceStarter:
         await self._create(name, config)
         await self._engine.ask(self._container(name).start())
         await self._forwarder.await_ready(self._container(name))
+
+    async def tell_ended(self, spec: ContainerSpec, progress: Callable[[str], None]) -> None:
+        """Warn of services that ended at once, with their last lines; as on GitHub the job runs without them."""
+        for service in spec.services:
+            name = _name(spec, service.name)
+            info = await self._engine.find(self._container(name).show())
+            if info is not None and (reason := stop_reason(info["State"])) is not None:
+                progress(f"Warning: the service {service.name} is not running: {reason}")
+                await self._tell(name, service.name, info["State"], progress)
 
     async def _keep(self, spec: ContainerSpec) -> str:
         """Start the keeper, in the job's image, whose `sleep` is known to work."""
@@ -131,11 +140,13 @@ class ServiceStarter:
                     "LogConfig": _LOG,
                 },
             }
-            equip(config, service, trusted=spec.trusted)
-            await self._create(name, config)
-            await self._network.join(network, name, [service.name, *aliases(service)])
             try:
+                equip(config, service, trusted=spec.trusted)
+                await self._create(name, config)
+                await self._network.join(network, name, [service.name, *aliases(service)])
                 await self._engine.ask(self._container(name).start())
+            except ContainerRefused as error:
+                raise ServiceFailed(f"the service {service.name}: {error}") from error
             except EngineRefused as error:
                 raise ServiceFailed(f"the service {service.name} does not start: {error.text}") from error
         info = await self._await_health(name, service.name, progress)
@@ -150,8 +161,10 @@ class ServiceStarter:
             info: dict[str, Any] = await self._engine.ask(self._container(name).show())
             state = info["State"]
             health = (state.get("Health") or {}).get("Status", "none")
-            if health in ("none", "") or (health == "healthy" and state["Running"]):
-                progress(f"The service {service} is {'healthy' if health == 'healthy' else 'started'}")
+            unchecked = health in ("none", "")
+            if state["Running"] and (unchecked or health == "healthy"):
+                progress(f"The service {service} is {'started' if unchecked else 'healthy'}")
+            if unchecked or (health == "healthy" and state["Running"]):
                 return info
             reason = _failure(state, over=loop.time() > until, patience=self._patience)
             if reason is not None:
@@ -165,7 +178,7 @@ class ServiceStarter:
 
     async def _tell(self, name: str, service: str, state: dict[str, Any], progress: Callable[[str], None]) -> None:
         """What the service's last check and its log say."""
-        for check in state["Health"]["Log"][-1:]:
+        for check in ((state.get("Health") or {}).get("Log") or ())[-1:]:
             progress(f"The last health check of {service} ended with {check['ExitCode']}:")
             _tell_lines(check["Output"], progress)
         pieces = await self._engine.ask(self._container(name).log(stdout=True, stderr=True, tail=LAST_LINES))

@@ -139,14 +139,16 @@ class Driver(Protocol):
         """Make its images usable here, pulling or building what is missing; `progress` gets a line now and then.
 
         Returns the spec to start, in which each image is named. One that is built needs the workspace in its place.
-        Raises `ImageUnusable` for an image that does not exist, cannot be built, or, the job's own, has no `sh`.
+        Raises `ImageUnusable` for an image that does not exist, cannot be built, or, the job's own, has no `sh`;
+        `ServiceFailed` for one of a service.
         """
 
     async def start(self, spec: ContainerSpec, progress: Callable[[str], None] = unheard) -> ContainerStatus:
         """Start the services, and when all are healthy the container and its init.
 
         Where one of this name exists it is returned as it is: idempotent. Raises `ServiceFailed` for a service that
-        does not start, and tells `progress` what it printed last.
+        does not start, and tells `progress` what it printed last; `ContainerRefused` where the job's own settings are
+        why its container does not start. Of services that ended at once `progress` is told, too.
         """
 
     def root(self, spec: ContainerSpec) -> PurePath:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver
-from buildsys.errors import ContainerAlive, DriverError
+from buildsys.errors import ContainerAlive, ContainerRefused, DriverError, ImageUnusable
 from buildsys.runner.folder import JobFolder
 from buildsys.runner.pace import Pace, backoff
 
@@ -32,10 +32,18 @@ class JobContainer:
         self._removed = False
 
     async def start(self, spec: ContainerSpec, progress: Callable[[str], None]) -> ContainerStatus:
-        """Have its images and services, and then itself: `spec` is its own with all that it is equipped with."""
+        """Have its images and services, and then itself: `spec` is its own with all that it is equipped with.
+
+        Raises `ContainerRefused` where the job's own choice of an image is at fault, not the runner's.
+        """
         self._removed = False
-        ready = await self._driver.prepare(spec, progress)
-        container = await self._driver.start(ready, progress)
+        try:
+            ready = await self._driver.prepare(spec, progress)
+            container = await self._driver.start(ready, progress)
+        except ImageUnusable as error:
+            if spec.image == self._spec.image and spec.build is None:
+                raise
+            raise ContainerRefused(f"the job's container: {error}") from error
         progress(f"Container started by the {self._driver.name} driver")
         return container
 

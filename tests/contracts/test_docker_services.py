@@ -165,6 +165,19 @@ class TestHealth:
         assert parts(job) == []
         await driver.close()
 
+    async def test_one_that_ends_at_once_is_told_with_its_last_words(self, launch: Launch) -> None:
+        """As on GitHub the job runs; whoever reads why it then fails is told which service is not there."""
+        said: list[str] = []
+        job = await launch(
+            service("db", "echo bad password >&2; exit 7"),
+            service("web", "sleep 1000", "--entrypoint=/bin/false", ports=("7000",)),
+            said=said,
+        )
+        assert (await job.run("echo runs")).log == b"runs\n"
+        assert "Warning: the service db is not running: ended with status 7" in said
+        assert "  bad password" in said
+        assert "Warning: the service web is not running: ended with status 1" in said
+
     async def test_a_flood_of_a_log_is_cut(self, launch: Launch) -> None:
         said: list[str] = []
         script = "yes $(head -c 3000 /dev/zero | tr '\\0' x) | head -n 3000; sleep 1000"
