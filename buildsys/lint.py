@@ -32,13 +32,23 @@ def workflows(folder: Path) -> tuple[Path, ...]:
     return tuple(path for place in _PLACES for path in sorted(folder.glob(place)) if path.is_file())
 
 
-def lint(files: Iterable[Path]) -> Linted:
-    """Examine files, and those of their repository that they use. Raises `OSError` where one cannot be read."""
-    return _Linter().run(files)
+def workflows_in(folder: Path) -> tuple[Path, ...]:
+    """The same, of a folder that may also be the one where a repository has its workflow files."""
+    beside = workflows(_root(folder / "any"))
+    return workflows(folder) or tuple(path for path in beside if path.parent.resolve() == folder.resolve())
+
+
+def lint(files: Iterable[Path], *, texts: Mapping[Path, bytes] | None = None) -> Linted:
+    """Examine files, and those of their repository that they use. Raises `OSError` where one cannot be read.
+
+    Of those in `texts` these are the contents.
+    """
+    return _Linter(texts or {}).run(files)
 
 
 class _Linter:
-    def __init__(self) -> None:
+    def __init__(self, texts: Mapping[Path, bytes]) -> None:
+        self._texts = texts
         self._examined: dict[Path, Examined] = {}
         self._sources: dict[str, bytes] = {}
 
@@ -68,8 +78,7 @@ class _Linter:
 
     def _examine(self, path: Path) -> Examined:
         if path not in self._examined:
-            with path.open("rb") as file:
-                source = file.read(MAX_BYTES + 1)
+            source = self._texts[path] if path in self._texts else _read(path)
             self._sources[str(path)] = source
             examine = examine_action if path.name in _ACTIONS else examine_workflow
             self._examined[path] = examine(source, file=str(path))
@@ -100,6 +109,11 @@ def _circles(used_by: Mapping[Path, Sequence[tuple[Use, Path]]]) -> Iterator[tup
             elif used not in done:
                 way.append(used)
                 ahead.append(iter(used_by[used]))
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _root(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import msgspec
 from buildsys.cli.terminal import Terminal, harmless, plain
 from buildsys.core.findings import Finding
 from buildsys.core.yaml_places import Lines
+from buildsys.core.yaml_source import MAX_BYTES
 
 if TYPE_CHECKING:
     from buildsys.lint import Linted
@@ -22,18 +24,22 @@ if TYPE_CHECKING:
 WIDTH = 120
 """Characters of a line that are shown, around the place."""
 
+STDIN = Path("<stdin>")
+"""How a workflow without a file is called."""
+
 _COLORS = {"error": "red", "warning": "yellow"}
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, allow_dash=True, path_type=Path))
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings as well.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON on stdout.")
 def lint(files: tuple[Path, ...], strict: bool, as_json: bool) -> int:
     """Say what is wrong with workflow files, and what may be.
 
-    FILE is a workflow or an action.yml. Without one: all workflows of the repository in the current folder. The local
-    actions and workflows that they use are examined with them. The exit code is 0 where there is no error, else 1.
+    FILE is a workflow or an action.yml, a folder with workflows, or - for a workflow on stdin. Without one: all
+    workflows of the repository in the current folder. The local actions and workflows that they use are examined with
+    them. The exit code is 0 where there is no error, else 1.
 
     Errors are what a build would be refused for: unknown keys, expressions that cannot be read or use what their place
     does not have, and needs that cannot be met. Warnings are jobs that fail since they need what is not built in, such
@@ -45,18 +51,14 @@ def lint(files: tuple[Path, ...], strict: bool, as_json: bool) -> int:
       buildsys lint
       buildsys lint .github/workflows/ci.yml --strict
       buildsys lint --json
+      git show main:.github/workflows/ci.yml | buildsys lint -
     """
     from buildsys.lint import lint as examine
-    from buildsys.lint import workflows
 
-    chosen = files or workflows(Path())
-    if not chosen:
-        raise click.UsageError(
-            "There is no workflow in this folder: no .buildsys.yml, .buildsys/*.yml or .github/workflows/*.yml. "
-            "Give a FILE, or go to a repository's folder."
-        )
+    chosen = [path for file in files or (Path(),) for path in _chosen(file)]
+    texts = {STDIN: sys.stdin.buffer.read(MAX_BYTES + 1)} if STDIN in chosen else {}
     try:
-        linted = examine(chosen)
+        linted = examine(chosen, texts=texts)
     except OSError as error:
         raise click.FileError(str(error.filename), error.strerror) from None
     count = Counter(finding.severity for finding in linted.findings)
@@ -68,6 +70,22 @@ def lint(files: tuple[Path, ...], strict: bool, as_json: bool) -> int:
             f"{_number(count['warning'], 'warning')}"
         )
     return int(count["error"] > 0 or (strict and count["warning"] > 0))
+
+
+def _chosen(given: Path) -> Sequence[Path]:
+    """The files that are meant."""
+    from buildsys.lint import workflows_in
+
+    if given == Path("-"):
+        return [STDIN]
+    if not given.is_dir():
+        return [given]
+    if found := workflows_in(given):
+        return found
+    raise click.UsageError(
+        f"There is no workflow in {'this folder' if given == Path() else plain(given)}: no .buildsys.yml, "
+        ".buildsys/*.yml or .github/workflows/*.yml. Give a FILE, or go to a repository's folder."
+    )
 
 
 def show(terminal: Terminal, linted: Linted, findings: Sequence[Finding]) -> None:

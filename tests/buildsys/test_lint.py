@@ -35,8 +35,8 @@ def write(folder: Path, files: dict[str, str | bytes]) -> None:
         path.write_bytes(text.encode() if isinstance(text, str) else text)
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner(env={"NO_COLOR": None}).invoke(main, ["lint", *arguments])
+def run(*arguments: str, given: str = "") -> Result:
+    return CliRunner(env={"NO_COLOR": None}).invoke(main, ["lint", *arguments], input=given)
 
 
 def using(with_: str, uses: str = "./actions/greet") -> str:
@@ -109,6 +109,29 @@ def test_the_files_of_a_repository(repository: Path) -> None:
     names = [".buildsys.yml", ".buildsys/b.yml", ".github/workflows/c.yml", ".github/workflows/d.yaml"]
     write(repository, dict.fromkeys((*names, "e.yml", ".github/f.yml", ".github/workflows/g.json"), GOOD))
     assert json.loads(run("--json").stdout)["files"] == names
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("deep", [".buildsys.yml", ".github/workflows/c.yml"]),
+        ("deep/.github/workflows", [".github/workflows/c.yml"]),
+        ("deep/../deep/.github/workflows/", [".github/workflows/c.yml"]),
+    ],
+)
+def test_the_files_of_a_folder(repository: Path, folder: str, names: list[str]) -> None:
+    write(repository, dict.fromkeys(("a.yml", "deep/.buildsys.yml", "deep/.github/workflows/c.yml"), GOOD))
+    shown = json.loads(run(folder, "--json").stdout)["files"]
+    assert [os.path.relpath(name, "deep") for name in shown] == names
+
+
+def test_a_workflow_on_stdin(repository: Path) -> None:
+    write(repository, {"actions/greet/action.yml": GREET})
+    shown = run("-", given=WRONG)
+    assert (shown.exit_code, shown.stdout.partition(" ")[0]) == (1, "<stdin>:6:9:")
+    answer = json.loads(run("-", "--json", given=using("{how: y}")).stdout)
+    assert answer["files"] == ["<stdin>", "actions/greet/action.yml"]
+    assert ["who" in finding["message"] for finding in answer["findings"]] == [True]
 
 
 def test_only_the_files_that_are_named(repository: Path) -> None:
