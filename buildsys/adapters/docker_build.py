@@ -2,8 +2,8 @@
 
 An image is named after all that goes into it, so that what was built once is found and not built again, as long as it
 stays (`docker_built`). Of the context all files go to the engine but the repository's own (`.git`), as they do where
-the context is a repository's URL: they differ in each clone, and nothing would ever be found. The engine sees to
-`.dockerignore`.
+the context is a repository's URL: they differ in each clone, and nothing would ever be found. `.dockerignore`
+changes nothing: the engine leaves it to those who send the context.
 
 The containers of `RUN` are on the jobs' network, where they reach no job, with the job's limits of memory and CPU. What
 the engine gives them besides is its default: more capabilities than a job's, and no limit of processes.
