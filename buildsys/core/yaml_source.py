@@ -9,6 +9,7 @@ has it; in quotes it stays as it is written. Infinities and NaN are texts here.
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from collections.abc import Iterator
@@ -91,8 +92,11 @@ def parse(text: bytes | str) -> Node:
         raise YamlError(
             f"not YAML: {what}", line=mark.line + 1 if mark else 1, column=mark.column + 1 if mark else 1
         ) from None
-    except yaml.YAMLError:
-        raise YamlError("not YAML: the file contains a control character") from None
+    except yaml.reader.ReaderError as error:
+        before = source.removeprefix(codecs.BOM_UTF8)[: error.position].decode(errors="replace")
+        message = "not YAML: the file contains a control character"
+        column = len(before) - before.rfind("\n")
+        raise YamlError(message, line=before.count("\n") + 1, column=column) from None
     if root is None:
         raise YamlError("the file is empty")
     return root
