@@ -22,7 +22,7 @@ from aiodocker.containers import DockerContainer
 from buildsys.adapters import docker_forward
 from buildsys.adapters.docker_container import isolation
 from buildsys.adapters.docker_engine import Engine
-from buildsys.adapters.docker_ports import Port
+from buildsys.adapters.docker_ports import LocalPort
 from buildsys.errors import DriverError
 
 _LOADED = """
@@ -65,7 +65,7 @@ class ForwarderImage:
                         raise DriverError(f"the image for services on localhost cannot be made: {report['error']}")
             return name
 
-    def config(self, image: str, ports: list[Port], addresses: dict[str, str]) -> dict[str, Any]:
+    def config(self, image: str, ports: list[LocalPort], addresses: dict[str, str]) -> dict[str, Any]:
         """The body of `containers/create` for a forwarder to these addresses of services, but for its place."""
         ways = [f"{port.protocol}:{port.local}={addresses[port.service]}:{port.inner}" for port in ports]
         source = Path(docker_forward.__file__).read_text()

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 
 import msgspec
 
 from buildsys.core.driver import ServiceSpec
+from buildsys.core.ports import Port, read_port
 from buildsys.errors import ContainerRefused
 
-_PORT = re.compile(r"(?:(?P<local>\d{1,5}):)?(?P<inner>\d{1,5})(?:/(?P<protocol>tcp|udp))?")
-_LARGEST = 65535
 _FREE_FROM = 49152
 """The first of the dynamic ports (RFC 6335, section 6)."""
 
 
-class Port(msgspec.Struct, frozen=True, kw_only=True):
+class LocalPort(msgspec.Struct, frozen=True, kw_only=True):
     """`local` at the job's localhost leads to `inner` of the service."""
 
     service: str
@@ -26,33 +24,31 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
     protocol: str = "tcp"
 
 
-def local_ports(services: Sequence[ServiceSpec]) -> list[Port]:
+def local_ports(services: Sequence[ServiceSpec]) -> list[LocalPort]:
     """The ports that are asked for. Where the choice is left to us it is the service's own, if that is free.
 
-    Raises `ContainerRefused` for one that cannot be, or that two services want.
+    Raises `ContainerRefused` for one that cannot be, or that is wanted twice.
     """
-    wanted = [(service.name, *_read(text, service.name)) for service in services for text in service.ports]
+    wanted = [(service.name, _read(text, service.name)) for service in services for text in service.ports]
     taken: dict[tuple[int, str], str] = {}
-    for service, local, _, protocol in wanted:
-        if local is not None:
-            other = taken.setdefault((local, protocol), service)
-            if other != service:
-                raise ContainerRefused(f"the services {other} and {service} both want port {local} of localhost")
+    for service, port in wanted:
+        if port.outer is not None:
+            if other := taken.get((port.outer, port.protocol)):
+                raise ContainerRefused(f"the services {other} and {service} both want port {port.outer} of localhost")
+            taken[port.outer, port.protocol] = service
     ports = []
-    for service, local, inner, protocol in wanted:
+    for service, port in wanted:
+        local = port.outer
         if local is None:
-            free = (
-                port for port in itertools.chain([inner], itertools.count(_FREE_FROM)) if (port, protocol) not in taken
-            )
-            local = next(free)
-            taken[local, protocol] = service
-        ports.append(Port(service=service, local=local, inner=inner, protocol=protocol))
+            choice = itertools.chain([port.inner], itertools.count(_FREE_FROM))
+            local = next(number for number in choice if (number, port.protocol) not in taken)
+            taken[local, port.protocol] = service
+        ports.append(LocalPort(service=service, local=local, inner=port.inner, protocol=port.protocol))
     return ports
 
 
-def _read(text: str, service: str) -> tuple[int | None, int, str]:
-    found = _PORT.fullmatch(text)
-    numbers = [int(found[name]) for name in ("local", "inner") if found[name]] if found else []
-    if found is None or not all(1 <= number <= _LARGEST for number in numbers):
-        raise ContainerRefused(f"the service {service}: expected a port such as 5432 or 8080:80, found {text[:60]!r}")
-    return numbers[0] if found["local"] else None, numbers[-1], found["protocol"] or "tcp"
+def _read(text: str, service: str) -> Port:
+    try:
+        return read_port(text)
+    except ValueError as error:
+        raise ContainerRefused(f"the service {service}: {error}") from None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 
 from buildsys.core.container_options import read_options
 from buildsys.core.definition import Container, Credentials, ImageBuild, Template
 from buildsys.core.expression_tokens import OPEN
 from buildsys.core.findings import Rule
 from buildsys.core.plan_values import PlanError
+from buildsys.core.ports import read_port
 from buildsys.core.step_reading import ID
 from buildsys.core.template_reading import TemplateReader
 from buildsys.core.yaml_reading import Field
@@ -23,8 +26,6 @@ _SERVICES = "jobs.<job_id>.services"
 _SERVICE = f"{_SERVICES}.<service_id>"
 
 _TRUSTED = "for projects that an administrator trusts"
-
-_PORT = re.compile(r"(?:(?:[0-9.]+:)?[0-9]{0,5}(?:-[0-9]{1,5})?:)?[0-9]{1,5}(?:-[0-9]{1,5})?(?:/(?:tcp|udp|sctp))?")
 
 
 def read_container(reader: TemplateReader, field: Field) -> Container:
@@ -41,27 +42,30 @@ def read_container(reader: TemplateReader, field: Field) -> Container:
 
 def read_services(reader: TemplateReader, field: Field) -> dict[str, Container]:
     services = {}
+    taken: dict[tuple[int, str], str] = {}
     for service in reader.entries(field.value, field.path, expected="a mapping of services"):
         if not ID.fullmatch(service.name):
             rule = "a service's name is at most 100 letters, digits, - and _, and begins with a letter or _"
             reader.error(service.key, service.path, rule)
-        services[service.name] = _service(reader, service)
+        services[service.name] = _service(reader, service, taken)
     return services
 
 
-def _service(reader: TemplateReader, field: Field) -> Container:
+def _service(reader: TemplateReader, field: Field, taken: dict[tuple[int, str], str]) -> Container:
     if not isinstance(field.value, Mapping):
         return Container(image=_image(reader, field, place=_SERVICES))
     fields = reader.fields(field.value, field.path, known=_CONTAINER, later=_SERVICE_LATER)
     if "image" not in fields:
         reader.error(field.key, field.path, "missing 'image'")
+    if "ports" in fields:
+        _check_apart(reader, fields["ports"], field.name, taken)
     return _container(reader, fields, place=_SERVICES, image=_SERVICES, within=_SERVICE)
 
 
 def _container(reader: TemplateReader, fields: dict[str, Field], *, place: str, image: str, within: str) -> Container:
     """`place` is that of the keys that have none of their own; credentials and variables have theirs `within`."""
     return Container(
-        image=_image(reader, fields["image"], place=image) if "image" in fields else None,
+        image=_image(reader, fields["image"], place=image, empty=place == _SERVICES) if "image" in fields else None,
         build=_build(reader, fields["build"]) if "build" in fields else None,
         credentials=_credentials(reader, fields["credentials"], place=f"{within}.credentials")
         if "credentials" in fields
@@ -73,8 +77,9 @@ def _container(reader: TemplateReader, fields: dict[str, Field], *, place: str, 
     )
 
 
-def _image(reader: TemplateReader, field: Field, *, place: str) -> Template:
-    image = reader.template(field, place=place, expected="an image")
+def _image(reader: TemplateReader, field: Field, *, place: str, empty: bool = False) -> Template:
+    """That of a service may be empty, as GitHub documents: then it does not start."""
+    image = reader.template(field, place=place, expected="an image", empty=empty)
     if OPEN not in image and (image.startswith("-") or re.search(r"[\x00-\x20\x7f]", image)):
         reader.error(field.value, field.path, f"not the name of an image: {image[:60]!r}")
     return image
@@ -109,12 +114,32 @@ def _credentials(reader: TemplateReader, field: Field, *, place: str) -> Credent
 
 def _ports(reader: TemplateReader, field: Field, *, place: str) -> tuple[Template, ...]:
     ports = _list(reader, field, place=place, expected="a list of ports")
+    for item, path in _written(field):
+        try:
+            read_port(item.text)
+        except ValueError as error:
+            reader.error(item, path, str(error))
+    return ports
+
+
+def _written(field: Field) -> Iterator[tuple[Scalar, str]]:
+    """The items of a list that hold no expression, and their paths."""
     items = field.value.items if isinstance(field.value, Sequence) else ()
     for number, item in enumerate(items):
-        if isinstance(item, Scalar) and item.text and OPEN not in item.text and not _PORT.fullmatch(item.text):
-            expected = "expected a port such as 5432, 8080:80 or 53:53/udp"
-            reader.error(item, f"{field.path}[{number}]", f"{expected}, found {item.text[:60]!r}")
-    return ports
+        if isinstance(item, Scalar) and item.text and OPEN not in item.text:
+            yield item, f"{field.path}[{number}]"
+
+
+def _check_apart(reader: TemplateReader, ports: Field, service: str, taken: dict[tuple[int, str], str]) -> None:
+    """No port of localhost can be there twice; `taken` says which service has it."""
+    for item, path in _written(ports):
+        with suppress(ValueError):
+            port = read_port(item.text)
+            if port.outer is None:
+                continue
+            if other := taken.get((port.outer, port.protocol)):
+                reader.error(item, path, f"port {port.outer} of localhost is that of the service {other!r} already")
+            taken[port.outer, port.protocol] = service
 
 
 def _volumes(reader: TemplateReader, field: Field, *, place: str) -> tuple[Template, ...]:

@@ -9,8 +9,8 @@ from buildsys.core.container_options import WAY_OUT, read_options
 from buildsys.core.definition import Container, ImageBuild
 from buildsys.core.plan_values import Evaluator, PlanError
 from buildsys.core.planned import PlannedContainer
+from buildsys.core.ports import read_port
 
-_PORT = re.compile(r"(?:(?P<host>\d{1,5}):)?(?P<container>\d{1,5})(?:/(?:tcp|udp))?")
 _NO_IMAGE = re.compile(r"-|.*[\x00-\x20\x7f]", re.DOTALL)
 
 
@@ -70,8 +70,8 @@ def _inside(path: str, key: str) -> str:
 
 
 def _port(port: str, key: str) -> str:
-    parts = _PORT.fullmatch(port)
-    numbers = [int(number) for number in (parts["host"], parts["container"]) if number] if parts else []
-    if not numbers or not all(0 < number < 1 << 16 for number in numbers):
-        raise PlanError(f"{key}: expected a port such as 80, 8080:80 or 53/udp, found {port[:60]!r}")
+    try:
+        read_port(port)
+    except ValueError as error:
+        raise PlanError(f"{key}: {error}") from None
     return port

@@ -62,7 +62,7 @@ jobs:
       image: node:${{ matrix.node }}
       credentials: {username: me, password: "${{ secrets.REGISTRY }}"}
       env: {B: container}
-      ports: [80, "8080:80", 53:53/udp, "127.0.0.1::90", 9000-9001:9000-9001]
+      ports: [80, "8080:80", 53:53/udp]
       volumes: [data:/data]
       options: --cpus 1
     services:
@@ -140,7 +140,7 @@ def test_every_key_of_a_job() -> None:
             image="node:${{ matrix.node }}",
             credentials=Credentials(username="me", password="${{ secrets.REGISTRY }}"),
             env={"B": "container"},
-            ports=("80", "8080:80", "53:53/udp", "127.0.0.1::90", "9000-9001:9000-9001"),
+            ports=("80", "8080:80", "53:53/udp"),
             volumes=("data:/data",),
             options="--cpus 1",
         ),

@@ -179,6 +179,10 @@ JOBS: Table = {
         (job("container: {image: i, ‸volume: []}"), "unknown key; did you mean 'volumes'?"),
         (job("container: {image: i, ports: ‸80}"), "expected a list of ports, found '80'"),
         (job("container: {image: i, ports: [80, ‸http]}"), "ports[1]: expected a port such as 5432"),
+        *(
+            (job(f"services: {{a: {{image: i, ports: [‸'{port}']}}}}"), f"or 53:53/udp, found '{port}'")
+            for port in ("127.0.0.1:9000:8000", "8000-8001:8000-8001", "99999", "1:2:3", "0")
+        ),
         (job("container: {image: '${{ ‸env.x }}'}"), "'env' cannot be used in jobs.<job_id>.container.image"),
         (job("container: {image: i, options: '${{ ‸secrets.x }}'}"), "'secrets' cannot be used"),
         (job("container: {build: {‸contxt: .}}"), "unknown key; did you mean 'context'?"),
@@ -200,6 +204,7 @@ JOBS: Table = {
         (job("services: {db: {image: i, ‸build: {}}}"), "services.db.build: unknown key"),
         (job("services: {db: {image: i, ‸command: x}}"), "services.db.command: not supported yet"),
         (job("services: {db: {image: i, env: {A: '${{ ‸steps.x }}'}}}"), "'steps' cannot be used"),
+        (job("services: {a: {image: i, ports: ['1:1']}, b: {image: i, ports: [‸'1:2']}}"), "the service 'a' already"),
     ],
     "a job that calls a workflow has no steps of its own": [
         (workflow("a: {uses: ./.github/workflows/b.yml, ‸runs-on: x}"), "'runs-on' cannot stand in a job that calls"),
@@ -333,7 +338,8 @@ def test_all_errors_are_told_in_the_files_order_and_warnings_are_no_errors() -> 
         ("on: push\n#" + "x" * (512 << 10), "ci.yml:1:1: the file is larger than 512 KiB"),
         (b"on: push\nname: \xff", "ci.yml:2:1: the file is not UTF-8"),
         ("on: push\nname: \ud800", "ci.yml:2:1: the file is not UTF-8"),
-        ("on: \x01", "ci.yml:1:1: not YAML: the file contains a control character"),
+        ("on: \x01", "ci.yml:1:5: not YAML: the file contains a control character"),
+        ("\ufeffon: push\n# é\nname: é\x7f", "ci.yml:3:8: not YAML: the file contains a control character"),
     ],
 )
 def test_a_file_that_is_not_text(text: str | bytes, expected: str) -> None:
