@@ -136,13 +136,9 @@ class TestNames:
         secret = await system.add_project("demo", str(repository.path))
         assert await system.push("demo", secret, commit=repository.workflow(_workflow("echo a\0b"))) == 202
 
-        async def settled() -> dict[str, Any] | None:
-            (kept,) = (await system.call("GET", "/projects/demo/deliveries"))["deliveries"]
-            return dict(kept) if kept["outcome"] else None
-
-        kept = await until(settled, what="the delivery to be settled")
-        assert kept["outcome"] == "failed"
-        assert ".buildsys.yml" in kept["reason"]
+        stopped = await system.stopped(await system.only_build("demo"))
+        assert stopped["outcome"] == "failed"
+        assert ".buildsys.yml" in stopped["reason"]
 
 
 class TestRoutes:

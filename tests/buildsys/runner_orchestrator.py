@@ -85,6 +85,11 @@ class Job:
                 self.stopped = item
         return True
 
+    @property
+    def is_in_a_step(self) -> bool:
+        """Whether it is certain that something follows: a reply that takes a job back to its end says it is stored."""
+        return set(self.position.started) > set(self.position.stopped)
+
     def around(self, step: int | None) -> set[int]:
         """A step and the actions that it is within."""
         return {step, *self.around(self.named[step].parent)} if step is not None else set()
@@ -177,7 +182,7 @@ class MemoryOrchestrator:
             beyond = isinstance(item, LogBatch) and item.step and item.end - item.offset > self._left(self.jobs[id])
             if beyond or not self.jobs[id].add(item):
                 break
-        if self._faults and self.jobs[id].stopped is None:
+        if self._faults and self.jobs[id].stopped is None and self.jobs[id].is_in_a_step:
             self._past[id] = [*self._past[id][-3:], deepcopy(self.jobs[id])]
         reply = self._reply(id)
         self._replies[id].append(reply)

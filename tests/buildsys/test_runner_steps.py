@@ -111,8 +111,10 @@ async def test_actions_are_told_step_by_step(tmp_path: Path, seed: int) -> None:
     bench.orchestrator = MemoryOrchestrator(faults=0.2 if seed else 0.0, seed=seed)
     await bench.start()
     files = {"greet/action.yml": GREET, "greet/text": "text\n", "mask/action.yml": MASK}
-    job = await run(bench, ACTIONS, source=source(tmp_path, files))
-    await bench.close()
+    try:
+        job = await run(bench, ACTIONS, source=source(tmp_path, files))
+    finally:
+        await bench.close()
     assert job.stopped is not None
     assert job.stopped.outcome is SUCCESS
     assert job.logs[1] == b"buildsys: warning: the action has no input 'extra'; it has who-to-greet\n"
