@@ -43,7 +43,7 @@ _JSON_UNITS = 8
 """Work for a character of JSON: as much as what is made of it takes memory."""
 
 _PLACEHOLDER = re.compile(r"[^{}]+|\{\{|\}\}|\{[0-9]{1,9}\}|[{}]")
-_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )

@@ -19,7 +19,7 @@ OPEN = "${{"
 CLOSE = "}}"
 
 _SPACE = re.compile(r"\s*")
-_STRING = re.compile(r"'((?:[^']++|'')*+)'")
+_STRING = re.compile(r"'([^']*(?:''[^']*)*)'(?!')")
 _SYMBOL = re.compile(r"[!=<>]=|&&|\|\||[!<>()\[\].,*]")
 _NUMBER = re.compile(r"(?:[-+0-9]|\.(?=[0-9]))(?:(?!\}\})[^\s()\[\],!<>=&|*'\"])*")
 _WORD = re.compile(r"(?:(?!\}\})[^\s()\[\].,!<>=&|*'\"])+")

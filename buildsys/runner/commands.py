@@ -39,15 +39,15 @@ _COMMANDS = _HEARD.union(
     b"set-output".split()
 )
 _HEAD = re.compile(
-    rb"[\r\n][ \t\v\f]*+::"
-    rb"(?P<name>[^\s:]*+(?::(?!:)[^\s:]*+)*+)"
-    rb"(?: (?P<properties>[^\r\n:]*+(?::(?!:)[^\r\n:]*+)*+))?+::"
+    rb"[\r\n][ \t\v\f]*::"
+    rb"(?P<name>[^\s:]*(?::(?!:)[^\s:]*)*)"
+    rb"(?: (?P<properties>[^\r\n:]*(?::(?!:)[^\r\n:]*)*))?::"
 )
-"""The end of the line before, and all of a command but its value. It never goes back: so its time is linear."""
+"""The end of the line before, and all of a command but its value. What it goes back to fails at once: it is linear."""
 _STARTS = BytesAhoCorasick(space + b"::" for space in (b"\r", b"\n", b" ", b"\t", b"\v", b"\f"))
 """Few places of an output are like that, and they are found at the memory's speed."""
 
-_TOKEN = re.compile(rb"[^\s:]*+(?::(?!:)[^\s:]++)*+")
+_TOKEN = re.compile(rb"[^\s:]*(?::[^\s:]+)*")
 _LINE_END = re.compile(rb"[\r\n]")
 
 

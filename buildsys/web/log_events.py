@@ -17,7 +17,7 @@ from buildsys.core.logs import END, GAP, LINES, TRUNCATED, LogEntry, LogRecord, 
 TOGETHER = 10_000
 """Lines of an event: many are made as several, so that none of them holds up other threads."""
 
-_SOME_LINES = re.compile(rb"(?:[^\n]*+\n){0,%d}+(?:[^\n]++\Z)?" % TOGETHER)
+_SOME_LINES = re.compile(rb"(?:[^\n]*\n){0,%d}(?:[^\n]+\Z)?" % TOGETHER)
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
