@@ -29,13 +29,13 @@ jobs:
           i=1
           while [ $i -le {LINES} ]; do
             echo $i
-            if [ $((i % 250)) = 0 ]; then sleep 0.05; fi
+            if [ $((i % 250)) = 0 ]; then sleep 0.1; fi
             i=$((i + 1))
           done
       - name: starts
         run: wc -l < starts
 """
-"""Prints 1 to LINES over some four seconds, and then how often it was started."""
+"""Prints 1 to LINES over some eight seconds, and then how often it was started."""
 
 
 @pytest.fixture(params=DRIVERS)
