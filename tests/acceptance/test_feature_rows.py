@@ -180,7 +180,7 @@ async def test_broken_yaml_is_a_failed_set_up_with_its_log(system: BuildSystem) 
     for id in (*(await system.push("shop")).builds, *await system.start("shop")):
         build = await system.wait(id)
         ((setup, *_),) = (job.steps for job in build.jobs)
-        assert (build.outcome, setup.name, setup.outcome) == (Outcome.ERRORED, "Set up job", Outcome.FAILED)
+        assert (build.outcome, setup.name, setup.outcome) == (Outcome.FAILED, "Set up job", Outcome.FAILED)
         (line,) = (await system.log(id, step=0)).splitlines()
         assert line.startswith(".buildsys.yml:1:")
         assert build.reason == line
