@@ -27,6 +27,9 @@ from buildsys.core.workflow_file import decode_workflow
 from buildsys.objects.job_life import step_name
 
 FOLDER = Path(__file__).parent / "workflows"
+HOSTED = Path("/home/runner", "work")
+"""Where GitHub's own runners have their workspaces, which some files name; `$HOSTED` in an expectation."""
+
 EVENTS = {
     "push": Event(name="push", ref="refs/heads/main", sha="c0ffee"),
     "pull_request": Event(
@@ -79,7 +82,8 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def expectations() -> dict[str, Expectation]:
     """By name."""
     files = sorted((FOLDER / "expected").glob("*.yml"))
-    return {file.stem: msgspec.convert(yaml.load(file.read_text(), _Loader), Expectation) for file in files}
+    texts = {file.stem: file.read_text().replace("$HOSTED", str(HOSTED)) for file in files}
+    return {name: msgspec.convert(yaml.load(text, _Loader), Expectation) for name, text in texts.items()}
 
 
 class _Loader(yaml.BaseLoader):

@@ -96,7 +96,9 @@ class FileBlobs:
         os.fsync(file)
         for attempt in range(LINKS):
             try:
-                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # Where the folder is deleted while `mkdir` looks at what is in its way, that raises.
+                with contextlib.suppress(FileExistsError):
+                    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 os.link(writing, target)
                 break
             except FileNotFoundError:

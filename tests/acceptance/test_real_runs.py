@@ -11,7 +11,7 @@ from typing import Any
 
 import docker_image
 import pytest
-from real_workflows import Expectation, expectations, job_of
+from real_workflows import HOSTED, Expectation, expectations, job_of
 from system import Repository, System, until
 
 EXPECTED = expectations()
@@ -167,8 +167,8 @@ async def test_pyenv_on_two_of_six_systems(tmp_path: Path, hosted: str) -> None:
         tests, made = builds[".github/workflows/pyenv_tests.yml"], builds[".github/workflows/ubuntu_build.yml"]
         assert list(outcomes(tests).values()) == ["success"] * 2 + ["errored"] * 4
         assert await printed(system, tests, "pyenv_tests.1", first=4) == [
-            "/home/runner/work/pyenv/pyenv",
-            "tested with /home/runner/work/pyenv/pyenv/shims",
+            f"{HOSTED}/pyenv/pyenv",
+            f"tested with {HOSTED}/pyenv/pyenv/shims",
             "tested with docker",
             "configured 1",
             "made",
@@ -178,7 +178,7 @@ async def test_pyenv_on_two_of_six_systems(tmp_path: Path, hosted: str) -> None:
         ours = f"{sys.version_info.major}.{sys.version_info.minor}"
         assert list(outcomes(made).values()) == ["success" if one == ours else "failed" for one in versions]
         assert await printed(system, made, f"ubuntu_build.{versions.index(ours) + 1}", first=4) == [
-            "/home/runner/work/pyenv/pyenv",
+            f"{HOSTED}/pyenv/pyenv",
             f"pyenv --debug install {ours}",
             f"pyenv global {ours}",
             "pyenv rehash",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,9 +26,8 @@ async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         kind = docker_kind(tmp_path, owner=uuid4().hex)
     else:
         kind = process_kind(tmp_path, sandbox=False if request.param == "process-plain" else None)
-    yield kind
-    await kind.driver.close()
-    shutil.rmtree(kind.jobs)
+    async with kind:
+        yield kind
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -16,12 +18,22 @@ Start = Callable[..., Awaitable["Job"]]
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """A driver under test. `source` is Python that binds `driver` to another one of it, for use in another process."""
+    """A driver under test, open within `async with`; its folder of jobs is gone afterwards.
+
+    `source` is Python that binds `driver` to another one of it, for use in another process.
+    """
 
     driver: Driver
     source: str
     jobs: Path
     image: str | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.driver.close()
+        shutil.rmtree(self.jobs)
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -209,6 +209,33 @@ class TestFolder:
         await asyncio.gather(*(come_and_go(name) for name in "abcd"))
         assert await keys(blobs) == []
 
+    async def test_a_folder_deleted_while_it_is_looked_at_is_made_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        blobs = FileBlobs(tmp_path / "blobs")
+        await blobs.put("logs/a/1", in_pieces(b"x"))
+        folder = tmp_path / "blobs" / "logs" / "a"
+        is_dir = Path.is_dir
+        deleted: list[Path] = []
+
+        def deleting(path: Path) -> bool:
+            if path == folder and not deleted:
+                (folder / "1").unlink()
+                folder.rmdir()
+                deleted.append(folder)
+            return is_dir(path)
+
+        monkeypatch.setattr(Path, "is_dir", deleting)
+        await blobs.put("logs/a/2", in_pieces(b"y"))
+        assert deleted
+        assert await blobs.read("logs/a/2", 0, 1) == b"y"
+
+    async def test_a_file_in_a_folders_place_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "blobs" / "logs").mkdir(parents=True)
+        (tmp_path / "blobs" / "logs" / "a").write_bytes(b"")
+        with pytest.raises(BlobsUnavailable, match="Not a directory"):
+            await FileBlobs(tmp_path / "blobs").put("logs/a/1", in_pieces(b"x"))
+
     async def test_only_the_folder_of_a_prefix_is_looked_through(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -29,10 +28,8 @@ BASE = "buildsys-test-base:1"
 
 @pytest.fixture
 async def kind(tmp_path: Path) -> AsyncIterator[Kind]:
-    kind = docker_kind(tmp_path, owner=uuid4().hex)
-    yield kind
-    await kind.driver.close()
-    shutil.rmtree(kind.jobs)
+    async with docker_kind(tmp_path, owner=uuid4().hex) as kind:
+        yield kind
 
 
 @pytest.fixture(autouse=True)

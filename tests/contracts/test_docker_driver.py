@@ -36,10 +36,8 @@ NOBODY = 65534
 
 @pytest.fixture
 async def kind(tmp_path: Path) -> AsyncIterator[Kind]:
-    kind = docker_kind(tmp_path, owner=uuid4().hex)
-    yield kind
-    await kind.driver.close()
-    shutil.rmtree(kind.jobs)
+    async with docker_kind(tmp_path, owner=uuid4().hex) as kind:
+        yield kind
 
 
 def engine(*arguments: str) -> Any:

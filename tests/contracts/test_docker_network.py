@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -28,10 +27,8 @@ def owner() -> str:
 
 @pytest.fixture
 async def kind(tmp_path: Path, owner: str) -> AsyncIterator[Kind]:
-    kind = docker_kind(tmp_path, owner=owner)
-    yield kind
-    await kind.driver.close()
-    shutil.rmtree(kind.jobs)
+    async with docker_kind(tmp_path, owner=owner) as kind:
+        yield kind
 
 
 def networks(owner: str) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,8 @@ NOT_THERE = "127.0.0.1:1/team/image:1"
 
 @pytest.fixture
 async def kind(tmp_path: Path) -> AsyncIterator[Kind]:
-    kind = docker_kind(tmp_path, owner=uuid4().hex)
-    yield kind
-    await kind.driver.close()
-    shutil.rmtree(kind.jobs)
+    async with docker_kind(tmp_path, owner=uuid4().hex) as kind:
+        yield kind
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -37,10 +36,8 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture
 async def kind(tmp_path: Path) -> AsyncIterator[Kind]:
-    kind = docker_kind(tmp_path, owner=uuid4().hex)
-    yield kind
-    await kind.driver.close()
-    shutil.rmtree(kind.jobs)
+    async with docker_kind(tmp_path, owner=uuid4().hex) as kind:
+        yield kind
 
 
 class TestIsolation:

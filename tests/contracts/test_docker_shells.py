@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,10 +20,8 @@ pytestmark = pytest.mark.docker
 @pytest.fixture(params=["user", "dash", "bash"])
 async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kind]:
     image = {"user": docker_image.user_image, "dash": docker_image.dash_image, "bash": docker_image.bash_image}
-    kind = docker_kind(tmp_path, owner=uuid4().hex, image=image[request.param])
-    yield kind
-    await kind.driver.close()
-    shutil.rmtree(kind.jobs)
+    async with docker_kind(tmp_path, owner=uuid4().hex, image=image[request.param]) as kind:
+        yield kind
 
 
 async def test_output_order_marker_and_status(start: Start) -> None:
