@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import os
 import platform
 import socket
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -277,7 +275,7 @@ class App:
         """The configured driver; `auto` is Docker where an engine answers, else processes."""
         config = self._config
         if config.driver != "process":
-            docker = DockerDriver(owner=self.folder.installation, socket=docker_socket(config))
+            docker = DockerDriver(owner=self.folder.installation, socket=engine_socket(config.docker_host))
             try:
                 await docker.list({})
             except DriverError as error:
@@ -309,11 +307,6 @@ class App:
     def _derived_key(self, purpose: str) -> bytes:
         """A key of its own for each purpose, the same on all nodes that share the installation's secret key."""
         return hmac.digest(self.folder.secret_key, purpose.encode(), "sha256")
-
-
-def docker_socket(config: Config) -> Path:
-    """The engine's socket: that of the settings, else that of DOCKER_HOST, else the usual one."""
-    return engine_socket({"DOCKER_HOST": config.docker_host} if config.docker_host else os.environ)
 
 
 async def _answer(stack: AsyncExitStack, application: web.Application, listener: socket.socket) -> None:

@@ -22,18 +22,18 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
-import aiodocker
 import aiohttp
 import asyncpg
 import msgspec
 
 from actors.database import TROUBLE
 from actors.migrations import load_migrations
+from buildsys.adapters.docker_engine import Engine, engine_socket
 from buildsys.adapters.s3 import Bucket, S3Blobs
 from buildsys.config import Config
 from buildsys.core.blobs import Blobs, BlobsUnavailable
 from buildsys.data_folder import DataFolder, holder_of
-from buildsys.errors import BuildsysError, SetupError
+from buildsys.errors import BuildsysError, DriverError, SetupError
 from buildsys.postgres import PostgresVersionMismatch, running_server, socket_folder
 from buildsys.postgres_binaries import find_postgres, run
 from buildsys.private_files import named_errors
@@ -292,23 +292,15 @@ async def check_git() -> Check:
 
 async def check_docker(host: str | None, *, needed: bool) -> Check:
     """Asks the engine who it is; `needed` says whether builds wait for it or something else may run them."""
-    status: Literal["warn", "fail"] = "fail" if needed else "warn"
+    engine = Engine(socket=engine_socket(host))
     try:
-        docker = aiodocker.Docker(url=host)
-    except ValueError:
-        way_out = "Install Docker and start it; until then builds wait. Or, for code you trust: --driver process."
-        return Check(name="docker", status=status, detail="no Docker engine was found", way_out=way_out)
-    try:
-        version = await docker.version()
-        info = await docker.system.info()
-    except (aiohttp.ClientError, aiodocker.DockerError, OSError) as error:
-        denied = "Permission denied" in str(error)  # aiodocker keeps the system's error only as text
-        way_out = (
-            "Join the group docker (usermod -aG docker USER, then log in anew)." if denied else "Start the engine."
-        )
-        return Check(name="docker", status=status, detail=f"the engine does not answer: {error}", way_out=way_out)
+        version = await engine.ask(engine.client.version())
+        info = await engine.ask(engine.client.system.info())
+    except DriverError as error:
+        what, _, way_out = str(error).partition(": ")
+        return Check(name="docker", status="fail" if needed else "warn", detail=what, way_out=way_out)
     finally:
-        await docker.close()
+        await engine.close()
     return Check(
         name="docker",
         status="ok",

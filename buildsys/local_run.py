@@ -16,9 +16,10 @@ from uuid import uuid4
 import msgspec
 
 from buildsys.adapters.docker import DockerDriver
+from buildsys.adapters.docker_engine import engine_socket
 from buildsys.adapters.process import ProcessDriver
 from buildsys.adapters.process_users import jobs_folder
-from buildsys.app import COMMON_LABELS, docker_socket
+from buildsys.app import COMMON_LABELS
 from buildsys.config import Config
 from buildsys.core.assignment import Source
 from buildsys.core.contexts import BuildFacts, build_contexts
@@ -172,7 +173,7 @@ class LocalRun:
     async def _driver(self) -> Driver:
         """The one that was asked for; else Docker where an engine answers."""
         if self._config.driver != "process":
-            docker = DockerDriver(owner=self._installation, socket=docker_socket(self._config))
+            docker = DockerDriver(owner=self._installation, socket=engine_socket(self._config.docker_host))
             try:
                 await docker.list({})
             except DriverError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Coroutine, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -42,13 +43,13 @@ class EngineRefused(DriverError):
         self.text = text
 
 
-def engine_socket(environ: Mapping[str, str]) -> Path:
-    """The engine's socket as DOCKER_HOST names it, else where Docker puts it.
+def engine_socket(host: str | None = None) -> Path:
+    """The engine's socket as `host` names it, else as DOCKER_HOST does, else where Docker puts it.
 
     Raises `SetupError` for an engine behind a network: a container gets its job's folder by a bind mount, so the
     engine must be on this host.
     """
-    host = environ.get("DOCKER_HOST", "")
+    host = host or os.environ.get("DOCKER_HOST")
     if not host:
         return DEFAULT_SOCKET
     if not host.startswith("unix://"):

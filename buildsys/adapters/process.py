@@ -269,10 +269,11 @@ def _refuse(spec: ContainerSpec) -> None:
 
 
 def _make_probe(probe: Path) -> Path:
-    """A job's folder without a job."""
+    """A job's folder without a job, whoever the job's user will be."""
     probe.chmod(0o711)
     folder = probe / "folder"
     (folder / "tmp").mkdir(parents=True)
+    (folder / "tmp").chmod(0o777)
     return folder
 
 

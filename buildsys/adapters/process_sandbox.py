@@ -1,9 +1,9 @@
 """A job's own view of the host, made by bubblewrap. Standard library only: the zygote imports it.
 
 Bubblewrap runs once a job and holds the namespaces; every step enters them from outside. Inside there are the job's
-own processes and no others, the host's file system read-only, the job's folder writable at its own path, and a /tmp
-that is the job's own. Not there: other jobs, /run with its sockets (an engine's among them), and what the caller wants
-hidden. The network is the host's: builds fetch dependencies.
+own processes and no others, the host's file system read-only, the job's folder writable at its own path, and its
+folder for temporary files as /tmp and /var/tmp. Not there: other jobs, /run with its sockets (an engine's among them),
+and what the caller wants hidden. The network is the host's: builds fetch dependencies.
 
 The namespaces end with the supervisor, and everything in them with them: that is the kernel's doing.
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 from buildsys.adapters import process_kernel as kernel
 
 DEADLINE = 10.0
+PRIVATE = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108  no files of ours: the mount points that every program knows
 NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC
 HOLDER = "echo ready; read _"
 """Holds the namespaces until its stdin ends: that is, as long as the supervisor lives."""
@@ -32,21 +33,28 @@ class SandboxError(Exception):
 
 
 def command(bwrap: str, folder: Path, hidden: Sequence[Path]) -> list[str]:
-    """The arguments of bubblewrap for a job's folder. `/tmp` is private, so nothing below it needs hiding."""
-    private = Path("/tmp")  # noqa: S108  not a file of ours: the mount point that every program knows
+    """The arguments of bubblewrap for a job's folder."""
     covers: list[Path] = []
-    for path in sorted((*hidden, folder.parent)):
-        if path.is_dir() and not any(path.is_relative_to(cover) for cover in (private, *covers)):
+    for path in sorted(_cover(path) for path in (*hidden, folder.parent)):
+        if path.is_dir() and not any(path.is_relative_to(cover) for cover in covers):
             covers.append(path)
     return [
         *(bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent"),
         *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
         *("--tmpfs", "/run", *_resolver(), "--remount-ro", "/run"),
-        *("--bind", str(folder / "tmp"), str(private)),
+        *(word for place in PRIVATE for word in ("--bind", str(folder / "tmp"), str(place))),
         *(word for cover in covers for word in ("--tmpfs", str(cover))),
         *("--bind", str(folder), str(folder)),
         *(word for cover in covers for word in ("--remount-ro", str(cover))),
     ]
+
+
+def _cover(path: Path) -> Path:
+    """What to hide for a path: in a private place all that leads there, so that no job moves it."""
+    for place in PRIVATE:
+        if path != place and path.is_relative_to(place):
+            return place / path.relative_to(place).parts[0]
+    return path
 
 
 def _resolver() -> list[str]:

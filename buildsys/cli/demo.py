@@ -118,13 +118,13 @@ class Demonstration:
         import msgspec
 
         from buildsys.adapters.docker import DockerDriver
-        from buildsys.app import docker_socket
+        from buildsys.adapters.docker_engine import engine_socket
         from buildsys.core.driver import ContainerSpec
 
         self._stage(f"Looking for a Docker engine with the image {config.default_image}")
         try:
             async with asyncio.timeout(PULL if config.driver == "auto" else None):
-                engine = DockerDriver(owner=f"demo-{os.getpid()}", socket=docker_socket(config))
+                engine = DockerDriver(owner=f"demo-{os.getpid()}", socket=engine_socket(config.docker_host))
                 try:
                     wanted = ContainerSpec(name="demo", folder=Path(), lifetime=0.0, image=config.default_image)
                     await engine.prepare(wanted, lambda line: self._terminal.say(f"  {line}"))

@@ -251,7 +251,10 @@ async def test_programs_that_are_not_there(tmp_path: Path, monkeypatch: pytest.M
 
 async def test_no_docker_engine(tmp_path: Path) -> None:
     host = f"unix://{tmp_path}/docker.sock"
-    assert (await doctor.check_docker(host, needed=True)).status == "fail"
+    check = await doctor.check_docker(host, needed=True)
+    assert check.status == "fail"
+    assert check.detail == f"no Docker engine at {tmp_path}/docker.sock"
+    assert "install one" in check.way_out
     assert (await doctor.check_docker(host, needed=False)).status == "warn"
     checks = await found(configured(tmp_path / "data", driver="process", docker_host=host))
     assert "docker" not in checks
@@ -272,7 +275,7 @@ async def test_a_docker_engine_we_may_not_speak_to(tmp_path: Path) -> None:
         finally:
             os.seteuid(0)
     assert check.status == "fail"
-    assert "group docker" in check.way_out
+    assert "group `docker`" in check.way_out
 
 
 @pytest.mark.docker

@@ -272,11 +272,15 @@ class TestEngine:
             await driver.inspect("any")
         await driver.close()
 
-    def test_the_socket_is_found_as_docker_finds_it(self) -> None:
-        assert engine_socket({}) == ENGINE
-        assert engine_socket({"DOCKER_HOST": "unix:///run/user/1000/docker.sock"}) == Path("/run/user/1000/docker.sock")
+    def test_the_socket_is_found_as_docker_finds_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("DOCKER_HOST", raising=False)
+        assert engine_socket() == ENGINE
+        assert engine_socket("unix:///run/user/1000/docker.sock") == Path("/run/user/1000/docker.sock")
         with pytest.raises(SetupError, match="on this host"):
-            engine_socket({"DOCKER_HOST": "tcp://10.0.0.1:2376"})
+            engine_socket("tcp://10.0.0.1:2376")
+        monkeypatch.setenv("DOCKER_HOST", "unix:///run/user/1000/docker.sock")
+        assert engine_socket() == Path("/run/user/1000/docker.sock")
+        assert engine_socket("unix:///run/other.sock") == Path("/run/other.sock")
 
     async def test_a_container_of_someone_else_is_not_ours(self, driver: Driver) -> None:
         name = f"buildsys-test-{uuid4().hex}"

@@ -255,13 +255,17 @@ class TestSandbox:
         assert b"secret" not in result.log.replace(b"secret.key", b"")
         assert other.spec.name.encode() not in (await job.run(f"ls {job.folder.parent.parent}")).log
 
-    async def test_the_host_is_read_only_and_tmp_is_private(self, start: Start) -> None:
-        name = f"/tmp/buildsys-test-{uuid4().hex}"
+    @pytest.mark.parametrize("place", ["/tmp", "/var/tmp"])
+    async def test_temporary_files_are_the_jobs_own(self, start: Start, place: str) -> None:
+        name = f"{place}/buildsys-test-{uuid4().hex}"
         job = await start()
         assert (await job.run(f"echo mine >{name} && cat {name}")).log == b"mine\n"
         assert not Path(name).exists()
         assert (job.folder / "tmp" / Path(name).name).read_text() == "mine\n"
-        for place in ("/usr/planted", "/etc/planted", "/run/planted", "/var/tmp/planted", "/planted"):
+
+    async def test_the_host_is_read_only(self, start: Start) -> None:
+        job = await start()
+        for place in ("/usr/planted", "/etc/planted", "/run/planted", "/planted"):
             assert (await job.run(f"echo x >{place}")).status != 0
             assert not Path(place).exists()
 
@@ -278,6 +282,7 @@ class TestSandbox:
             await job.run(f"cd {data}; find . -maxdepth 3 | sort")
         ).log == b".\n./runner\n./runner/jobs\n./runner/jobs/one\n"
         assert (await job.run(f"touch {data}/new")).status != 0
+        assert (await job.run(f"mv {data} {data}-moved")).status != 0
         await driver.remove(job.spec)
         await driver.close()
         shutil.rmtree(data)
