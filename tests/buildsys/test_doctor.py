@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -250,10 +251,10 @@ async def test_programs_that_are_not_there(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_no_docker_engine(tmp_path: Path) -> None:
-    host = f"unix://{tmp_path}/docker.sock"
+    host = f"unix:///run/{uuid4().hex}.sock"
     check = await doctor.check_docker(host, needed=True)
     assert check.status == "fail"
-    assert check.detail == f"no Docker engine at {tmp_path}/docker.sock"
+    assert check.detail == f"no Docker engine at {host.removeprefix('unix://')}"
     assert "install one" in check.way_out
     assert (await doctor.check_docker(host, needed=False)).status == "warn"
     checks = await found(configured(tmp_path / "data", driver="process", docker_host=host))
