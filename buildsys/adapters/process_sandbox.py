@@ -23,6 +23,8 @@ from buildsys.adapters import process_kernel as kernel
 
 DEADLINE = 10.0
 PRIVATE = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108  no files of ours: the mount points that every program knows
+"""Where a job finds its folder for temporary files; a socket in the first has a name as short as sockets need (unix(7):
+107 bytes), which one in the job's folder has not."""
 NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC
 HOLDER = "echo ready; read _"
 """Holds the namespaces until its stdin ends: that is, as long as the supervisor lives."""

@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 
 from buildsys.adapters import process_kernel as kernel
 from buildsys.adapters import process_tree as tree
-from buildsys.adapters.process_sandbox import Sandbox, SandboxError, exit_status
+from buildsys.adapters.process_sandbox import PRIVATE, Sandbox, SandboxError, exit_status
 from buildsys.adapters.process_step import Step, read_limits
 
 MARK = "BUILDSYS_CONTAINER"
@@ -78,7 +78,7 @@ class Supervisor:
         self._env = {
             "PATH": PATH,
             "HOME": str(self._folder / "home"),
-            "TMPDIR": str(self._folder / "tmp"),
+            "TMPDIR": str(PRIVATE[0] if order["sandbox"] else self._folder / "tmp"),
             "SHELL": "/bin/sh",  # without it bash looks for the user's own, with all that knows of users
             MARK: order["name"],
         }

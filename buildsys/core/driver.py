@@ -11,7 +11,7 @@ either may be killed and the other does not notice:
     FOLDER/steps/N/log        what the step printed, stdout and stderr merged in exact order, then marker and nonce
     FOLDER/steps/N/status     `STATUS NONCE`: the exit status in decimal, put there by rename once the log holds both
     FOLDER/workspace          the commit, and the step's first working directory
-    FOLDER/home, FOLDER/tmp   the job's own HOME and TMPDIR
+    FOLDER/home, FOLDER/tmp   the job's own: HOME and TMPDIR name them, by whatever path they have in there
 
 A step's stdin is /dev/null, its stdout and stderr one pipe that the init drains into `log`: a step that reopens
 /dev/stdout truncates nothing. A step ends by its exit, not by EOF: when its first process has exited the init writes

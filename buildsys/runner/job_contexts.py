@@ -118,10 +118,8 @@ def fixed_variables(contexts: Mapping[str, Any], given: Mapping[str, str]) -> di
 
 
 def base_variables(place: Place) -> dict[str, str]:
-    """What every step has unless somebody says otherwise; git trusts the workspace whoever owns it."""
+    """What every step has beside its container's own; git trusts whoever owns the workspace."""
     return {
-        "HOME": str(place.root / "home"),
-        "TMPDIR": str(place.root / "tmp"),
         "CI": "true",
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "safe.directory",

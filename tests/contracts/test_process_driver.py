@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -34,7 +35,10 @@ def zygote() -> int:
 
 
 def parents(pid: int) -> list[int]:
-    return [int(line.split()[1]) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "PPid" in line]
+    """The process's parent; none where it has ended meanwhile."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [int(line.split()[1]) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "PPid" in line]
+    return []
 
 
 @pytest.fixture
@@ -262,6 +266,9 @@ class TestSandbox:
         assert (await job.run(f"echo mine >{name} && cat {name}")).log == b"mine\n"
         assert not Path(name).exists()
         assert (job.folder / "tmp" / Path(name).name).read_text() == "mine\n"
+
+    async def test_a_path_for_temporary_files_leaves_room_for_the_name_of_a_socket(self, start: Start) -> None:
+        assert (await (await start()).run("echo $TMPDIR")).log == b"/tmp\n"
 
     async def test_the_host_is_read_only(self, start: Start) -> None:
         job = await start()
