@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 import json
@@ -204,35 +205,36 @@ class TestValues:
         add_well(repository)
         await expect_well(system)
 
-    async def test_inputs_of_a_dispatch(self, system: System, repository: Repository, tmp_path: Path) -> None:
+    async def test_inputs_of_a_dispatch(self, system: System, repository: Repository) -> None:
         """By REST, by command line, and through the death of the server."""
         inputs = {f"v{number}": value for number, value in enumerate(VALUES)}
-        go = "while [ ! -e /var/tmp/$GITHUB_RUN_ID ]; do sleep 0.1; done"
-        jobs: dict[str, Any] = {"wait": {"runs-on": "linux", "timeout-minutes": 3, "steps": [{"run": go}]}}
-        jobs |= {name: teller(f"${{{{ inputs.{name} }}}}", needs="wait") for name in inputs}
-        on = {"workflow_dispatch": {"inputs": {name: {"type": "string"} for name in inputs}}}
-        repository.commit({FILE: workflow(on, jobs)})
-        await system.add_project("demo", str(repository.path))
-        made = await system.call("POST", "/projects/demo/builds", {"inputs": inputs})
-        command = Command(BUILDSYS_SERVER=system.url, BUILDSYS_TOKEN=system.token)
-        given = [word for name, value in inputs.items() for word in ("--input", f"{name}={value}")]
-        ended = await command("build", "start", "demo", *given, "--json")
-        assert ended.code == 0, ended
-        builds = [made["builds"][0]["id"], ended.json[0]["id"]]
-        system.kill()
-        await system.start()
-        marks = [Path("/var/tmp") / build for build in builds]
-        try:
-            for mark in marks:
-                mark.touch()
-            for build in builds:
+        go = asyncio.Event()
+
+        async def let_go(_: asyncio.StreamReader, waiting: asyncio.StreamWriter) -> None:
+            await go.wait()
+            waiting.close()
+
+        async with await asyncio.start_server(let_go, "127.0.0.1", 0) as gate:
+            address = gate.sockets[0].getsockname()
+            wait = {"shell": "python", "run": f"import socket; socket.create_connection({address}).recv(1)"}
+            jobs: dict[str, Any] = {"wait": {"runs-on": "linux", "timeout-minutes": 3, "steps": [wait]}}
+            jobs |= {name: teller(f"${{{{ inputs.{name} }}}}", needs="wait") for name in inputs}
+            on = {"workflow_dispatch": {"inputs": {name: {"type": "string"} for name in inputs}}}
+            repository.commit({FILE: workflow(on, jobs)})
+            await system.add_project("demo", str(repository.path))
+            made = await system.call("POST", "/projects/demo/builds", {"inputs": inputs})
+            command = Command(BUILDSYS_SERVER=system.url, BUILDSYS_TOKEN=system.token)
+            given = [word for name, value in inputs.items() for word in ("--input", f"{name}={value}")]
+            ended = await command("build", "start", "demo", *given, "--json")
+            assert ended.code == 0, ended
+            system.kill()
+            await system.start()
+            go.set()
+            for build in (made["builds"][0]["id"], ended.json[0]["id"]):
                 stopped = await system.stopped(build, within=180)
                 assert stopped["outcome"] == "success", stopped
                 for name, value in inputs.items():
                     assert await told_by(system, build, name) == told(value), name
-        finally:
-            for mark in marks:
-                mark.unlink(missing_ok=True)
 
     async def test_values_of_a_matrix_and_outputs(self, isolated: System, repository: Repository, some: int) -> None:
         """From an output to a matrix, and from there to names, folders, shells and variables' names."""
