@@ -122,3 +122,9 @@ class SetupError(BuildsysError):
     """The installation cannot run as it is; the message names the thing and the way out."""
 
     code = "setup_error"
+
+
+def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that made the others in its TaskGroup stop."""
+    error = errors.exceptions[0]
+    return first_error(error) if isinstance(error, BaseExceptionGroup) else error

@@ -25,12 +25,11 @@ from buildsys.core.assignment import Source
 from buildsys.core.contexts import BuildFacts, build_contexts
 from buildsys.core.driver import Driver, Limits
 from buildsys.core.planning import BuildPlan, PlanSettings, plan_build
-from buildsys.errors import ContainerAlive, DriverError, Invalid
+from buildsys.errors import ContainerAlive, DriverError, Invalid, first_error
 from buildsys.local_choice import Chosen
 from buildsys.local_orchestrator import LocalLimits, LocalOrchestrator, Tell
 from buildsys.objects.build_life import BuildLife
 from buildsys.runner import Runner, RunnerConfig
-from buildsys.runner.errors import first_error
 from buildsys.runner.removal import remove_tree
 from buildsys.working_tree import WorkingTree
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TypeVar
 import aiodocker
 import aiohttp
 
-from buildsys.errors import DriverError, SetupError
+from buildsys.errors import DriverError, SetupError, first_error
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
 DEADLINE = 60.0
@@ -63,14 +63,8 @@ async def together(*parts: Coroutine[Any, Any, T]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(part) for part in parts]
     except BaseExceptionGroup as errors:
-        raise _first(errors) from None
+        raise first_error(errors) from None
     return [each.result() for each in running]
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 class Engine:

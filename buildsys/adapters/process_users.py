@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import stat
 import time
@@ -24,24 +25,28 @@ USERS = range(64000, 65000)
 """Debian's policy (9.2.2) keeps 60000-64999 for packages that need a user on demand: no person has such a number."""
 
 RECORD_DEADLINE = 60.0
+_WORD = re.compile(r"[\w%+,./:=@-]+")
 
 
 def jobs_folder(private: Path, *, installation: str) -> Path:
     """The folder below which the folders of jobs must be, made where it is missing.
 
-    It is `private` itself, unless we are root and it lies where a job's own user could not reach it (a data folder is
-    root's alone): then it is one in /var/tmp that others may pass through but not list. Raises `DriverError` where that
-    name is taken by anything but a folder of ours.
+    It is `private` itself, unless its path is none that a shell takes as one word (workflows say `>> $GITHUB_OUTPUT`),
+    or we are root and it lies where a job's own user could not reach it (a data folder is root's alone): then it is one
+    in /var/tmp, which a root's jobs may pass through but not list. Raises `DriverError` where that name is taken by
+    anything but a folder of ours.
     """
     private.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.geteuid() != 0 or is_reachable(private):
+    apart = os.geteuid() == 0
+    if _WORD.fullmatch(str(private)) and (not apart or is_reachable(private)):
         return private
+    mode = 0o711 if apart else 0o700
     folder = Path(f"/var/tmp/buildsys-{os.geteuid()}-{installation}")  # noqa: S108  owner and kind are checked below
-    folder.mkdir(mode=0o711, exist_ok=True)
+    folder.mkdir(mode=mode, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise DriverError(f"{folder} is not a folder of user {os.geteuid()}: remove it, jobs are to live there")
-    folder.chmod(0o711)
+    folder.chmod(mode)
     return folder
 
 

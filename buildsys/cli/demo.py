@@ -18,7 +18,7 @@ from msgspec import to_builtins
 from buildsys.cli.program import INTERRUPTED
 from buildsys.cli.running import run_until_stopped
 from buildsys.cli.terminal import Terminal
-from buildsys.errors import BuildsysError, DriverError, Unavailable
+from buildsys.errors import DriverError, Unavailable, first_error
 
 if TYPE_CHECKING:
     from buildsys.app import App
@@ -218,5 +218,5 @@ async def _failing_with(app: App) -> AsyncIterator[None]:
             watching = group.create_task(app.wait())
             yield
             watching.cancel()
-    except* BuildsysError as errors:
-        raise errors.exceptions[0] from None
+    except BaseExceptionGroup as errors:
+        raise first_error(errors) from None

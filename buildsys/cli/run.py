@@ -19,7 +19,7 @@ import click
 
 from buildsys.cli.program import INTERRUPTED, USAGE
 from buildsys.cli.terminal import Terminal, plain
-from buildsys.errors import BuildsysError
+from buildsys.errors import BuildsysError, first_error
 
 if TYPE_CHECKING:
     from buildsys.config import Config
@@ -234,8 +234,8 @@ class _Command:
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 asyncio.run(run())
-        except* (BuildsysError, OSError) as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from None
         finally:
             narrator.close()
         seconds = time.monotonic() - began

@@ -29,11 +29,10 @@ from buildsys.core.build import Outcome
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
 from buildsys.core.expressions import ExpressionError
 from buildsys.core.git import redact
-from buildsys.errors import BuildsysError, ContainerRefused, DriverError
+from buildsys.errors import BuildsysError, ContainerRefused, DriverError, first_error
 from buildsys.runner.arrivals import Arrivals
 from buildsys.runner.container import JobContainer
 from buildsys.runner.equipment import equipped, job_context
-from buildsys.runner.errors import first_error
 from buildsys.runner.folder import SETUP, JobFolder
 from buildsys.runner.identity import Identity
 from buildsys.runner.interruption import Cause, Interrupted, Interruption

@@ -18,10 +18,9 @@ import structlog
 from buildsys.core.assignment import Assignment, Poll, PollReply, Position
 from buildsys.core.driver import ContainerSpec, ContainerStatus, Driver, Limits
 from buildsys.core.planned import PlannedJob
-from buildsys.errors import BuildsysError, DriverError, Forbidden, Unauthorized
+from buildsys.errors import BuildsysError, DriverError, Forbidden, Unauthorized, first_error
 from buildsys.runner.arrivals import Arrivals
 from buildsys.runner.container import JobContainer, delete
-from buildsys.runner.errors import first_error
 from buildsys.runner.executor import Executor, Site
 from buildsys.runner.folder import JobFolder, owned
 from buildsys.runner.identity import Identity

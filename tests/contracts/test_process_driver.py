@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from containers import Job, Kind, Start, make_folder, processes, until, wanting
 
-from buildsys.adapters.process import ProcessDriver, Record, jobs_folder
+from buildsys.adapters.process import ProcessDriver, Record
 from buildsys.adapters.process_users import CLAIMS, USERS
 from buildsys.core.driver import ContainerSpec, Driver, Limits
 from buildsys.errors import DriverError
@@ -353,41 +353,3 @@ async def test_the_contract_holds_for_an_ordinary_user_too() -> None:
     run = await asyncio.create_subprocess_exec(*ordinary, *pytest_run, stdout=asyncio.subprocess.PIPE)
     out, _ = await run.communicate()
     assert run.returncode == 0, out.decode()
-
-
-@as_root
-class TestFolders:
-    def test_a_reachable_folder_is_kept(self) -> None:
-        private = Path("/var/tmp") / uuid4().hex
-        private.mkdir(mode=0o711)
-        assert jobs_folder(private, installation="x") == private
-        private.rmdir()
-
-    def test_a_private_one_is_replaced_by_one_that_cannot_be_listed(self, tmp_path: Path) -> None:
-        folder = jobs_folder(tmp_path / "jobs", installation=uuid4().hex)
-        assert folder.stat().st_mode & 0o777 == 0o711
-        folder.rmdir()
-
-    @pytest.mark.parametrize("plant", ["link", "file", "foreign"])
-    def test_what_was_planted_at_its_place_is_refused(self, tmp_path: Path, plant: str) -> None:
-        installation = uuid4().hex
-        place = Path(f"/var/tmp/buildsys-0-{installation}")
-        if plant == "link":
-            place.symlink_to("/etc")
-        elif plant == "file":
-            place.touch()
-        else:
-            place.mkdir()
-            os.chown(place, 64000, 64000)
-        with pytest.raises((DriverError, FileExistsError)):
-            jobs_folder(tmp_path / "jobs", installation=installation)
-        assert Path("/etc").stat().st_mode & 0o777 == 0o755
-        place.rmdir() if plant == "foreign" else place.unlink()
-
-    @of_both_kinds
-    async def test_a_job_where_its_user_cannot_reach_it_is_refused(self, start: Start, driver: Driver) -> None:
-        job = await start(run=False)
-        job.folder.parent.chmod(0o700)
-        with pytest.raises(DriverError, match="jobs_folder"):
-            await driver.start(job.spec)
-        job.folder.parent.chmod(0o755)
