@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from inbox_bench import FILE, WORKFLOW, Inbox, inbox_on
+from thread_gate import ThreadGate
 
 from actors import Database
 from buildsys.core.build import Build
 from buildsys.core.logs import END, LINES, unfold
-from buildsys.core.workflow_file import examine_workflow
+from buildsys.core.trigger import Commit
 
 WRONG = ".github/workflows/wrong.yml"
 CALLED = ".github/workflows/called.yml"
@@ -129,24 +128,10 @@ async def test_a_person_hears_of_a_wrong_file_that_they_asked_for(inbox: Inbox) 
     assert reason == f"{WRONG}:2:8: jobs.a: missing 'steps'"
 
 
-async def test_files_that_take_long_to_read_hold_up_nobody(inbox: Inbox) -> None:
-    condition = "github.x.y.z == 1 || " * 50 + "true"
-    slow = "on: push\njobs: {a: {runs-on: linux, steps: [" + f"{{run: x, if: '{condition}'}}," * 60 + "]}}"
-    began = time.monotonic()
-    examine_workflow(slow, file=WRONG)
-    whole = time.monotonic() - began
-    async with asyncio.TaskGroup() as group:
-        lag = group.create_task(_longest_pause(stop := asyncio.Event()))
-        assert list(await pushed(inbox, {FILE: slow})) == [FILE]
-        stop.set()
-    assert lag.result() < whole / 2, f"of the {whole:.1f} s that it took"
-
-
-async def _longest_pause(stop: asyncio.Event) -> float:
-    """The longest time, in seconds, in which the event loop did nothing else."""
-    longest, last = 0.0, time.monotonic()
-    while not stop.is_set():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), 0.01)
-        longest, last = max(longest, time.monotonic() - last), time.monotonic()
-    return longest
+async def test_files_that_take_long_to_read_hold_up_nobody(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = ThreadGate()
+    monkeypatch.setattr(Commit, "of_files", gate.held(Commit.of_files))
+    building = asyncio.create_task(pushed(inbox, {FILE: WORKFLOW}))
+    await gate.reached.wait()
+    gate.open()
+    assert list(await building) == [FILE]
