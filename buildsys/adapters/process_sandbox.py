@@ -52,7 +52,7 @@ def command(bwrap: str, folder: Path, hidden: Sequence[Path]) -> list[str]:
 
 
 def _cover(path: Path) -> Path:
-    """What to hide for a path: in a private place all that leads there, so that no job moves it."""
+    """The folder to cover so that `path` is not seen; in a private place the topmost, so that no job moves it away."""
     for place in PRIVATE:
         if path != place and path.is_relative_to(place):
             return place / path.relative_to(place).parts[0]
