@@ -13,7 +13,7 @@ from thread_gate import ThreadGate
 from actors import Database
 from buildsys.core.build import Build
 from buildsys.core.logs import END, LINES, unfold
-from buildsys.core.trigger import Commit
+from buildsys.core.trigger import Commit, Wanted
 
 WRONG = ".github/workflows/wrong.yml"
 CALLED = ".github/workflows/called.yml"
@@ -128,9 +128,12 @@ async def test_a_person_hears_of_a_wrong_file_that_they_asked_for(inbox: Inbox) 
     assert reason == f"{WRONG}:2:8: jobs.a: missing 'steps'"
 
 
-async def test_files_that_take_long_to_read_hold_up_nobody(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("owner", "name"), [(Commit, "of_files"), (Commit, "triggered"), (Wanted, "plan")])
+async def test_files_that_take_long_to_read_hold_up_nobody(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
     gate = ThreadGate()
-    monkeypatch.setattr(Commit, "of_files", gate.held(Commit.of_files))
+    monkeypatch.setattr(owner, name, gate.held(getattr(owner, name)))
     building = asyncio.create_task(pushed(inbox, {FILE: WORKFLOW}))
     await gate.reached.wait()
     gate.open()

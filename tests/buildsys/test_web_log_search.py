@@ -339,6 +339,15 @@ async def test_more_searches_than_can_be_done_are_told_to_come_again(
     assert sorted(await asyncio.gather(*asked)) == [200] * 10 + [503] * 5
 
 
+async def test_a_search_goes_through_much_in_its_time(site: Site) -> None:
+    log = await site.log()
+    block = b"".join(b"%06d the quick brown fox jumps over the lazy dog, again and again\n" % n for n in range(14_000))
+    for _ in range(40):
+        await log.lines(block)
+    for options in ({"q": "not there"}, {"q": "[a-z]+ fox [0-9]+", "regex": "1"}):
+        assert (await search(site, log, **options))["stopped"] is None
+
+
 async def test_a_search_holds_up_no_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     log = await site.log()
     await log.lines(b"1\n")

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Self
 
 import msgspec
+import pytest
 
 from buildsys.core.driver import ContainerSpec, Driver
 
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a job a user of its own")
 Start = Callable[..., Awaitable["Job"]]
 
 

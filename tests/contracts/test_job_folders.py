@@ -7,13 +7,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from containers import Start
+from containers import Start, as_root
 
 from buildsys.adapters.process import jobs_folder
 from buildsys.core.driver import Driver
 from buildsys.errors import DriverError
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a job a user of its own")
 
 
 class TestWords:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from containers import Job, Kind, Start, make_folder, processes, until, wanting
+from containers import Job, Kind, Start, as_root, make_folder, processes, until, wanting
 
 from buildsys.adapters.process import ProcessDriver, Record
 from buildsys.adapters.process_users import CLAIMS, USERS
@@ -22,7 +22,6 @@ from buildsys.errors import DriverError
 
 of_both_kinds = pytest.mark.parametrize("kind", ["process", "process-plain"], indirect=True)
 of_the_sandbox = pytest.mark.parametrize("kind", ["process"], indirect=True)
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a job a user of its own")
 
 
 def record(job: Job, tmp_path: Path) -> Record:

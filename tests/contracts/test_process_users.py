@@ -7,12 +7,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from containers import as_root
 
 from buildsys.adapters import process_users
 from buildsys.adapters.process_users import claim, holds, release
 from buildsys.errors import DriverError
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a job a user of its own")
+pytestmark = as_root
 
 
 @pytest.fixture(autouse=True)
