@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+AGEING = 0.01
+"""Seconds by which a sample of another machine's clock grows worse each second: a hundred times what quartz drifts."""
 
 
 class Deadline(AbstractAsyncContextManager[Any], Protocol):
@@ -80,24 +84,27 @@ class DatabaseClock:
     """A clock whose `now` is the database's, never ahead of it: sampled now and then, carried on by `monotonic`.
 
     Schedules are due by the database's clock, so that all nodes agree. A sample is taken as of the moment its answer
-    arrived; the database was that far or farther. Before the first sample it is the given clock's own time.
+    arrived; the database was that far or farther. An answer that took long would put the clock back so far: it counts
+    only once the sample before has become as uncertain (`AGEING`). Before the first it is the given clock's own time.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._sampled = (clock.now(), clock.monotonic())
+        self._last = _Sample(clock.now(), clock.monotonic(), math.inf)
 
     @property
     def any_thread(self) -> bool:
         return self._clock.any_thread
 
-    def sample(self, database_now: datetime) -> None:
-        """Take over the database's time, read just now. From any thread."""
-        self._sampled = (database_now, self._clock.monotonic())
+    def sample(self, database_now: datetime, sent: float) -> None:
+        """The database has said its time; it was asked when `monotonic` was `sent`. From any thread."""
+        at = self._clock.monotonic()
+        if at - sent <= self._last.took + AGEING * (at - self._last.at):
+            self._last = _Sample(database_now, at, at - sent)
 
     def now(self) -> datetime:
-        sampled, at = self._sampled
-        return sampled + timedelta(seconds=self._clock.monotonic() - at)
+        last = self._last
+        return last.now + timedelta(seconds=self._clock.monotonic() - last.at)
 
     def monotonic(self) -> float:
         return self._clock.monotonic()
@@ -110,3 +117,11 @@ class DatabaseClock:
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         return self._clock.call_later(seconds, callback)
+
+
+class _Sample(NamedTuple):
+    """The database's time at some `monotonic`, short of what its answer took at most, in seconds."""
+
+    now: datetime
+    at: float
+    took: float

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 from actors.clock import Deadline, Timer
 from actors.database import Database
+
+PATIENCE = 2.0
+"""Real seconds for what wakes up. A lease's renewal is among it: were time to go on beside it, the answer would be
+taken for younger than it is, and the node's clock would be behind once time stands still."""
 
 
 class FakeClock:
@@ -21,9 +25,10 @@ class FakeClock:
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
         self._start = start
         self._passed = 0.0
-        self._sleeping: dict[asyncio.Future[None], float] = {}
+        self._sleeping: dict[asyncio.Future[None], _Sleep] = {}
+        self._awake: set[asyncio.Task[Any]] = set()
+        self._settled = asyncio.Event()
         self._limits: dict[_Limit | _Timer, float] = {}
-        self._asleep = asyncio.Condition()
         self._database: Database | None = None
 
     async def install(self, database: Database) -> None:
@@ -56,10 +61,11 @@ class FakeClock:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
+        sleeper = asyncio.current_task()
+        assert sleeper is not None
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleeping[waiting] = self._passed + seconds
-        async with self._asleep:
-            self._asleep.notify_all()
+        self._sleeping[waiting] = _Sleep(self._passed + seconds, sleeper)
+        self._sleeps(sleeper)
         try:
             await waiting
         finally:
@@ -76,27 +82,50 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Let time pass: whatever is due in between happens in its order, at its time.
 
-        Who wakes up gets a tenth of a real second to do what it woke up for and go to sleep again.
+        Who wakes up gets up to `PATIENCE` real seconds to do what it woke up for and go to sleep again.
         """
         until = self._passed + seconds
-        while (due := min((*self._sleeping.values(), *self._limits.values()), default=until)) < until:
+        while (due := min(self._due(), default=until)) < until:
             await self._go(max(due, self._passed))
         await self._go(until)
+
+    def _due(self) -> Iterator[float]:
+        yield from (sleep.until for sleep in self._sleeping.values())
+        yield from self._limits.values()
 
     async def _go(self, passed: float) -> None:
         self._passed = passed
         if self._database is not None:
             await self._database.pool.execute("UPDATE fake_clock SET now = $1", self.now())
-        before = len(self._sleeping)
-        for waiting in [waiting for waiting, at in self._sleeping.items() if at <= passed]:
-            del self._sleeping[waiting]
-            if not waiting.done():
+        for waiting, sleep in list(self._sleeping.items()):
+            if sleep.until <= passed and not waiting.done():
+                del self._sleeping[waiting]
+                self._awake.add(sleep.task)
+                sleep.task.add_done_callback(self._sleeps)
                 waiting.set_result(None)
         for limit in [limit for limit, at in self._limits.items() if at <= passed]:
             limit.fire()
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Wait until each that was woken sleeps again, or has ended. One that does neither is waited for once."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.1), self._asleep:
-                await self._asleep.wait_for(lambda: len(self._sleeping) >= before)
+            async with asyncio.timeout(PATIENCE):
+                while self._awake:
+                    self._settled.clear()
+                    await self._settled.wait()
+        self._awake.clear()
+
+    def _sleeps(self, task: asyncio.Task[Any]) -> None:
+        """It does, or has ended."""
+        task.remove_done_callback(self._sleeps)
+        self._awake.discard(task)
+        self._settled.set()
+
+
+class _Sleep(NamedTuple):
+    until: float
+    task: asyncio.Task[Any]
 
 
 class _Timer:

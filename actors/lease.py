@@ -121,7 +121,7 @@ class Lease:
 
     def renewed(self, incarnation: int, sent: float, now: datetime) -> None:
         """The database has prolonged this incarnation's lease. From any thread, like `lose`."""
-        self.clock.sample(now)
+        self.clock.sample(now, sent)
         with self._lock:
             if incarnation == self.incarnation:
                 self._since, self._until = sent, sent + self.ttl * TRUST

@@ -294,6 +294,7 @@ class Node:
                 group.create_task(self._watchdog.watch(), name="watch")
 
         if not threaded:
+            await self.clock.sleep(ttl / 20)  # time by hand goes on beside whoever has not slept by it yet
             await renewal.run()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watchdog.beat(), name="beat")
