@@ -239,11 +239,9 @@ class DockerDriver:
             await asyncio.sleep(0.002)
 
     async def _join(self, spec: ContainerSpec) -> None:
-        """Put the container on its services' network, unless a start that was cut short came as far."""
+        """Put the container on its services' network."""
         info = await self._engine.ask(self._engine.client.containers.container(spec.name).show())
-        network = services_of(info["Config"]["Labels"]).network
-        if network not in {place["NetworkID"] for place in info["NetworkSettings"]["Networks"].values()}:
-            await self._service_network.join(network, spec.name, aliases(spec))
+        await self._service_network.join(services_of(info["Config"]["Labels"]).network, spec.name, aliases(spec))
 
     async def _check_alive(self, spec: ContainerSpec) -> None:
         info = await self._show(spec.name)

@@ -52,7 +52,7 @@ class ServiceNetwork:
         if found := await self.find(job):
             return found[0]
         config = {
-            "Name": job,
+            "Name": f"{job}-{uuid4().hex[:8]}",  # one of a start that was cut short may still appear beside it
             "Driver": "bridge",
             "Internal": True,
             "EnableIPv6": False,
@@ -62,12 +62,15 @@ class ServiceNetwork:
         return await _make(self._engine, config)
 
     async def find(self, job: str) -> list[str]:
-        """The ids of the job's networks: one, or none."""
+        """The ids of the job's networks: one, or none; more where starts were cut short."""
         networks = self._engine.client.networks.list(filters={"label": [f"{NAME_LABEL}={job}"]})
         return [str(each["Id"]) for each in await self._engine.ask(networks)]
 
     async def join(self, network: str, container: str, names: list[str]) -> None:
-        """Connect a container that is not started yet; the others find it by these names."""
+        """Connect a container unless it is on the network; the others find it by these names."""
+        info = await self._engine.ask(self._engine.client.containers.container(container).show())
+        if network in {place["NetworkID"] for place in info["NetworkSettings"]["Networks"].values()}:
+            return
         place = await self._engine.ask(self._engine.client.networks.get(network))
         await self._engine.ask(place.connect({"Container": container, "EndpointConfig": {"Aliases": names}}))
 

@@ -36,6 +36,7 @@ LONGEST_LINE = 2000
 _CAPABILITIES = (*CAPABILITIES, "SYS_CHROOT")  # entry points step down to another user by `chroot --userspec`, too
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _LOG = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}}
+_MADE_WITHIN = 20.0  # seconds that an engine may take to make a container
 _LOOK = 0.05
 _LONGEST_LOOK = 0.5  # seconds between two looks at a service that is not healthy yet
 
@@ -83,7 +84,8 @@ class ServiceStarter:
         name = f"{spec.name}-localhost"
         if not ports or await self._is_started(name):
             return
-        [network] = await self._network.find(spec.name)
+        job = await self._engine.ask(self._container(spec.name).show())
+        network = services_of(job["Config"]["Labels"]).network
         addresses = {port.service: await self._address(spec, port.service, network) for port in ports}
         config = self._forwarder.config(await self._forwarder.ensure(), ports, addresses)
         config["Labels"] = _labels(spec, "localhost")
@@ -127,30 +129,35 @@ class ServiceStarter:
         progress: Callable[[str], None],
     ) -> str:
         name = _name(spec, service.name)
-        if not await self._is_started(name):
-            config = {
-                "Image": service.image,
-                "Labels": _labels(spec, f"service {service.name}"),
-                "HostConfig": {
-                    **isolation(_CAPABILITIES),
-                    **limited(spec.limits),
-                    "Init": False,  # the keeper's init reaps for all
-                    "PidMode": f"container:{keeper}",
-                    "NetworkMode": shared,
-                    "LogConfig": _LOG,
-                },
-            }
-            try:
-                equip(config, service, trusted=spec.trusted)
-                await self._create(name, config)
-                await self._network.join(network, name, [service.name, *aliases(service)])
+        started = await self._is_started(name)
+        try:
+            if not started:
+                await self._create(name, self._config(spec, service, keeper, shared))
+            await self._network.join(network, name, [service.name, *aliases(service)])
+            if not started:
                 await self._engine.ask(self._container(name).start())
-            except ContainerRefused as error:
-                raise ServiceFailed(f"the service {service.name}: {error}") from error
-            except EngineRefused as error:
-                raise ServiceFailed(f"the service {service.name} does not start: {error.text}") from error
+        except ContainerRefused as error:
+            raise ServiceFailed(f"the service {service.name}: {error}") from error
+        except EngineRefused as error:
+            raise ServiceFailed(f"the service {service.name} does not start: {error.text}") from error
         info = await self._await_health(name, service.name, progress)
         return str(info["Id"])
+
+    def _config(self, spec: ContainerSpec, service: ServiceSpec, keeper: str, shared: str) -> dict[str, Any]:
+        config = {
+            "Image": service.image,
+            "Labels": _labels(spec, f"service {service.name}"),
+            "HostConfig": {
+                **isolation(_CAPABILITIES),
+                **limited(spec.limits),
+                "Init": False,  # the keeper's init reaps for all
+                "PidMode": f"container:{keeper}",
+                "NetworkMode": shared,
+                "LogConfig": _LOG,
+            },
+        }
+        equip(config, service, trusted=spec.trusted)
+        return config
 
     async def _await_health(self, name: str, service: str, progress: Callable[[str], None]) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
@@ -199,14 +206,21 @@ class ServiceStarter:
         return info is not None
 
     async def _create(self, name: str, config: dict[str, Any]) -> None:
-        try:
-            await self._engine.ask(self._engine.client.containers.create(config, name=name))
-        except EngineRefused as error:
-            if error.http_status == NOT_FOUND:
-                raise ImageUnusable(f"the image {config['Image']} is not here; prepare it first") from error
-            if error.http_status == CONFLICT:
-                raise DriverError(f"the container {name} is being started already") from error
-            raise
+        """Create a container, in place of one that the engine still makes for a start that was cut short."""
+        deadline = asyncio.get_running_loop().time() + _MADE_WITHIN
+        while True:
+            try:
+                await self._engine.ask(self._engine.client.containers.create(config, name=name))
+            except EngineRefused as error:
+                if error.http_status == NOT_FOUND:
+                    raise ImageUnusable(f"the image {config['Image']} is not here; prepare it first") from error
+                if error.http_status != CONFLICT or asyncio.get_running_loop().time() > deadline:
+                    raise
+            else:
+                return
+            if await self._is_started(name):
+                raise DriverError(f"the container {name} is being started already")
+            await asyncio.sleep(_LOOK)
 
     def _container(self, name: str) -> Any:
         return self._engine.client.containers.container(name)

@@ -58,7 +58,10 @@ class TestIsolation:
         attacker = await start(run=False)
         attacker.spec = msgspec.structs.replace(attacker.spec, image=docker_image.python_image())
         assert (await attacker.driver.start(attacker.spec)).running
-        target = inspected(f"{victim.spec.name}.db")["NetworkSettings"]["Networks"][victim.spec.name]["IPAddress"]
+        status = await victim.driver.inspect(victim.spec.name)
+        assert status is not None
+        networks = inspected(f"{victim.spec.name}.db")["NetworkSettings"]["Networks"].values()
+        [target] = [each["IPAddress"] for each in networks if each["NetworkID"] == status.network]
         asking = attacker.write(f"python3 -c '{ASK}' {target} 5")
         await attacker.order(asking)
         made = 0

@@ -30,6 +30,7 @@ from services import (
 )
 
 from buildsys.adapters.docker import DockerDriver
+from buildsys.adapters.docker_services import ServiceStarter
 from buildsys.core.driver import Driver
 from buildsys.errors import ServiceFailed
 
@@ -81,7 +82,8 @@ class TestReach:
         for name, port in ports.items():
             assert (await job.run(asks("localhost", int(port)))).log == name.encode() + b"\n"
             assert status.services[name].id == inspected(f"{job.spec.name}.{name}")["Id"]
-        assert inspected(job.spec.name)["NetworkSettings"]["Networks"][job.spec.name]["NetworkID"] == status.network
+        networks = inspected(job.spec.name)["NetworkSettings"]["Networks"].values()
+        assert status.network in {each["NetworkID"] for each in networks}
 
     async def test_localhost_carries_both_directions_to_their_ends(self, launch: Launch) -> None:
         job = await launch(service("sum", "exec nc -ll -p 7000 -e md5sum", *LISTENING, ports=("80:7000",)))
@@ -237,3 +239,24 @@ asyncio.run(driver.start(spec))
             assert (await job.run(f"{asks('db', 7000)}; {asks('localhost', 7000)}")).log == b"up\nup\n"
             assert await driver.start(job.spec) == first
             await driver.remove(job.spec)
+
+    async def test_a_container_that_is_still_being_made_for_it_is_made_anew(
+        self, start: Start, driver: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The engine knows its name before it shows it."""
+        job = await start(run=False)
+        job.spec = msgspec.structs.replace(job.spec, services=(service("db", says("up"), *LISTENING, ports=("7000",)),))
+        keeper = f"{job.spec.name}-keeper"
+        assert job.spec.image is not None
+        docker("create", "--name", keeper, job.spec.image, "false")
+        is_started = ServiceStarter._is_started
+        asked: list[str] = []
+
+        async def unseen_at_first(services: ServiceStarter, name: str) -> bool:
+            asked.append(name)
+            return asked.count(name) > 1 and await is_started(services, name)
+
+        monkeypatch.setattr(ServiceStarter, "_is_started", unseen_at_first)
+        await driver.start(job.spec)
+        assert asked.count(keeper) == 2
+        assert (await job.run(asks("localhost", 7000))).log == b"up\n"
