@@ -13,9 +13,10 @@ from proxy import Proxy, Way
 
 from actors import ActorReset, ActorUnavailable, Database, LeaseLost, TurnTimeout
 from actors.faults import FaultPoints, Point
-from actors.testing import run_in_actor
+from actors.testing import FakeClock, run_in_actor
 
 TTL = 8.0
+LIMIT = 1.0
 
 KEPT = pytest.mark.parametrize("alone", [False], indirect=True, ids=["kept"])
 """For tests about what is in memory while the rows of an actor cannot be had."""
@@ -115,14 +116,14 @@ async def test_a_lost_answer_is_settled(
 
 async def test_a_turns_limit_does_not_cut_its_commit_short(database: Database) -> None:
     await make_rows(database)
-    async with cluster(database, 1, turn_limit=0.2) as nodes:
+    async with cluster(database, 1, turn_limit=LIMIT) as nodes:
         stub = nodes.declared[0].get()
         await stub.read()
         observer = await database.connect()
         await observer.execute(
             """
             CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                PERFORM pg_sleep(0.6);
+                PERFORM pg_sleep(1.5);
                 RETURN NULL;
             END $$;
             CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON probe_rows DEFERRABLE INITIALLY DEFERRED
@@ -136,23 +137,37 @@ async def test_a_turns_limit_does_not_cut_its_commit_short(database: Database) -
 
 async def test_a_turn_that_is_late_after_its_transaction_says_that_it_may_stand(database: Database) -> None:
     await make_rows(database)
+    clock = FakeClock()
+    await clock.install(database)
+    reached = asyncio.Event()
+
+    async def hang() -> None:
+        reached.set()
+        await asyncio.Event().wait()
 
     async def late(actor: Probe) -> None:
         async with actor.ctx.transaction() as tx:
             await tx.execute(INSERT, id=1)
-        await asyncio.Event().wait()
+        await hang()
 
     async def later(actor: Probe) -> None:
         async with actor.ctx.transaction() as tx:
             await tx.execute(INSERT, id=2)
-            await asyncio.Event().wait()
+            await hang()
 
-    async with cluster(database, 1, turn_limit=0.2) as nodes:
+    async def until_over(work: Callable[[Probe], Coroutine[Any, Any, None]]) -> None:
+        reached.clear()
+        running = asyncio.ensure_future(run_in_actor(stub, work))
+        await reached.wait()
+        await clock.advance(LIMIT)
+        await running
+
+    async with cluster(database, 1, clock=clock, turn_limit=LIMIT) as nodes:
         stub = nodes.declared[0].get()
         with pytest.raises(ActorUnavailable, match="may stand"):
-            await run_in_actor(stub, late)
+            await until_over(late)
         with pytest.raises((ActorUnavailable, TurnTimeout)):
-            await run_in_actor(stub, later)
+            await until_over(later)
         assert await stub.read() == 0
         assert [row["id"] for row in await database.pool.fetch("SELECT id FROM probe_rows")] == [1]
 

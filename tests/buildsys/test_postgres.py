@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from pids import is_alive
 
 from buildsys import postgres_supervisor
 from buildsys.postgres import EmbeddedPostgres, PostgresInUse, running_server
@@ -86,10 +87,6 @@ def server_pid(folder: Path) -> int:
 
 def supervisor_pid(folder: Path) -> int | None:
     return FileLock(folder / "supervisor.lock").holder()
-
-
-def is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
 
 
 async def test_data_outlives_a_stop_in_a_path_that_needs_quoting(tmp_path: Path) -> None:
