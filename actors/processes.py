@@ -52,7 +52,7 @@ class NodeProcess:
     @property
     def paused(self) -> bool:
         """Whether the kernel says that the process is stopped (state T)."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             return self.alive and Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
         return False
 

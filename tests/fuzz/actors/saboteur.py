@@ -102,6 +102,14 @@ class Saboteur:
             (self.landed if landed else self.missed)[name] += 1
             await asyncio.sleep(self._chance.uniform(0.0, self._ttl))
 
+    async def resume(self) -> None:
+        """Resume, for ever, each node that a trap pauses which had been given up."""
+        while True:
+            for target in self.targets:
+                if target.node.paused:
+                    target.node.resume()
+            await asyncio.sleep(0.1)
+
     async def _kill(self, target: Target) -> bool:
         await target.node.kill()
         await asyncio.sleep(self._chance.choice([0.0, 2 * self._ttl]))

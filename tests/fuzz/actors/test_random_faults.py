@@ -41,10 +41,14 @@ async def test_random_faults(postgres_dsn: str, tmp_path: Path, monkeypatch: pyt
                     group.create_task(saboteur.disturb(until))
             print(f"calls {dict(Counter(op.outcome for op in audit.ops))}")
             print(f"landed {dict(saboteur.landed)}, missed {dict(saboteur.missed)}")
-            for target in saboteur.targets:
-                for actor in ACTORS:
-                    await audit.until_served(target.node, actor, seconds=60)
-            await audit.settled(seconds=60)
+            resuming = asyncio.create_task(saboteur.resume())
+            try:
+                for target in saboteur.targets:
+                    for actor in ACTORS:
+                        await audit.until_served(target.node, actor, seconds=60)
+                await audit.settled(seconds=60)
+            finally:
+                resuming.cancel()
             await audit.verify()
             assert saboteur.landed.total() >= SECONDS / 10
             assert audit.counts()["ok"] > 100
