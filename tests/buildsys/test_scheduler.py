@@ -126,7 +126,7 @@ async def test_at_most_six_starts_are_under_way(bench: Bench) -> None:
 async def test_a_start_that_hangs_holds_up_no_other_one(bench: Bench) -> None:
     project = await bench.project()
     hung = await bench.queue(project)
-    others = {await bench.queue(project) for _ in range(20)}
+    others = {await bench.queue(project) for _ in range(10)}
     GatedBuddy.reset()
     GatedBuddy.hanging.add(hung)
     async with bench.nodes(buddy=GatedBuddy) as nodes:
