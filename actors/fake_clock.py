@@ -97,9 +97,9 @@ class FakeClock:
         self._passed = passed
         if self._database is not None:
             await self._database.pool.execute("UPDATE fake_clock SET now = $1", self.now())
-        for waiting, sleep in list(self._sleeping.items()):
-            if sleep.until <= passed and not waiting.done():
-                del self._sleeping[waiting]
+        for waiting, sleep in [(waiting, sleep) for waiting, sleep in self._sleeping.items() if sleep.until <= passed]:
+            del self._sleeping[waiting]
+            if not waiting.done():
                 self._awake.add(sleep.task)
                 sleep.task.add_done_callback(self._sleeps)
                 waiting.set_result(None)

@@ -41,3 +41,13 @@ async def test_time_does_not_wait_for_ever() -> None:
     await clock.advance(3)
     assert woken.is_set()
     working.cancel()
+
+
+async def test_time_passes_who_was_woken_otherwise() -> None:
+    clock = FakeClock()
+    sleeping = asyncio.create_task(clock.sleep(1))
+    await asyncio.sleep(0)
+    sleeping.cancel()
+    await clock.advance(3)
+    await asyncio.wait([sleeping])
+    assert sleeping.cancelled()
