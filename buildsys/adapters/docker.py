@@ -241,7 +241,7 @@ class DockerDriver:
     async def _join(self, spec: ContainerSpec) -> None:
         """Put the container on its services' network."""
         info = await self._engine.ask(self._engine.client.containers.container(spec.name).show())
-        await self._service_network.join(services_of(info["Config"]["Labels"]).network, spec.name, aliases(spec))
+        await self._service_network.join(services_of(info["Config"]["Labels"]).network, info, aliases(spec))
 
     async def _check_alive(self, spec: ContainerSpec) -> None:
         info = await self._show(spec.name)

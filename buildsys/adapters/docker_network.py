@@ -66,13 +66,12 @@ class ServiceNetwork:
         networks = self._engine.client.networks.list(filters={"label": [f"{NAME_LABEL}={job}"]})
         return [str(each["Id"]) for each in await self._engine.ask(networks)]
 
-    async def join(self, network: str, container: str, names: list[str]) -> None:
-        """Connect a container unless it is on the network; the others find it by these names."""
-        info = await self._engine.ask(self._engine.client.containers.container(container).show())
+    async def join(self, network: str, info: dict[str, Any], names: list[str]) -> None:
+        """Connect the container that the engine shows so, unless it is there; the others find it by these names."""
         if network in {place["NetworkID"] for place in info["NetworkSettings"]["Networks"].values()}:
             return
         place = await self._engine.ask(self._engine.client.networks.get(network))
-        await self._engine.ask(place.connect({"Container": container, "EndpointConfig": {"Aliases": names}}))
+        await self._engine.ask(place.connect({"Container": info["Id"], "EndpointConfig": {"Aliases": names}}))
 
     async def remove(self, job: str) -> None:
         """Delete the network. Raises `DriverError` while containers run on it."""

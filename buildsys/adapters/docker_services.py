@@ -133,7 +133,8 @@ class ServiceStarter:
         try:
             if not started:
                 await self._create(name, self._config(spec, service, keeper, shared))
-            await self._network.join(network, name, [service.name, *aliases(service)])
+            made = await self._engine.ask(self._container(name).show())
+            await self._network.join(network, made, [service.name, *aliases(service)])
             if not started:
                 await self._engine.ask(self._container(name).start())
         except ContainerRefused as error:
